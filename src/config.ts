@@ -1,0 +1,313 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { availableParallelism, totalmem } from 'node:os';
+import { resolve } from 'node:path';
+import process from 'node:process';
+import { z } from 'zod';
+import { StartError } from './errors.ts';
+
+const PROJECT_ROOT = resolve(import.meta.dirname, '..');
+
+const blankIsUnset = (value: unknown) => (typeof value === 'string' && value.trim() === '' ? undefined : value);
+const text = z.preprocess(blankIsUnset, z.string().trim().optional());
+const textOr = (fallback: string) => z.preprocess(blankIsUnset, z.string().trim().default(fallback));
+const integer = (min: number, max: number) =>
+  z.preprocess(
+    blankIsUnset,
+    z
+      .string()
+      .trim()
+      .regex(/^\d+$/, 'must be a whole number')
+      .transform(Number)
+      .pipe(z.number().min(min).max(max))
+      .optional(),
+  );
+const integerOr = (fallback: number, min: number, max = Number.MAX_SAFE_INTEGER) =>
+  integer(min, max).transform((value) => value ?? fallback);
+const fraction = z.preprocess(
+  blankIsUnset,
+  z
+    .string()
+    .trim()
+    .regex(/^\d*\.?\d+$/, 'must be a number')
+    .transform(Number)
+    .pipe(z.number().min(0).max(1))
+    .optional(),
+);
+const port = (fallback: number) => integerOr(fallback, 0, 65535);
+const flag = (fallback: boolean) => z.preprocess(blankIsUnset, z.stringbool().default(fallback));
+const list = z.preprocess(
+  blankIsUnset,
+  z
+    .string()
+    .default('')
+    .transform((value) =>
+      value
+        .split(',')
+        .map((part) => part.trim())
+        .filter(Boolean),
+    ),
+);
+
+const PERIOD_SECONDS = { second: 1, minute: 60, hour: 3600, day: 86400 } as const;
+
+const rateLimit = z.preprocess(
+  blankIsUnset,
+  z
+    .string()
+    .trim()
+    .regex(/^[1-9]\d*\s*(per|\/)\s*(second|minute|hour|day)$/i, 'must look like "100 per hour"')
+    .transform((value) => {
+      const [points, , unit] = value.toLowerCase().split(/\s*(per|\/)\s*/) as [
+        string,
+        string,
+        keyof typeof PERIOD_SECONDS,
+      ];
+      return { points: Number(points), seconds: PERIOD_SECONDS[unit] };
+    })
+    .optional(),
+);
+
+const apiKeys = list.transform((entries, context) =>
+  entries.map((entry) => {
+    const at = entry.indexOf(':');
+    const name = entry.slice(0, at);
+    const key = entry.slice(at + 1);
+    if (at < 1 || key === '' || !/^[A-Za-z0-9_.-]{1,64}$/.test(name)) {
+      context.addIssue({ code: 'custom', message: 'must be a comma-separated list of name:key' });
+      return z.NEVER;
+    }
+    return { name, key };
+  }),
+);
+
+const dashboardUsers = list.transform((entries, context) =>
+  entries.map((entry) => {
+    const [name, role, ...rest] = entry.split(':');
+    const hash = rest.join(':');
+    if (!name || (role !== 'admin' && role !== 'viewer') || hash === '') {
+      context.addIssue({
+        code: 'custom',
+        message: 'must be a comma-separated list of name:role:scrypt-hash with role admin or viewer',
+      });
+      return z.NEVER;
+    }
+    return { name, role: role as 'admin' | 'viewer', hash };
+  }),
+);
+
+/** Settings that the contract names and this version does not have yet: setting one must not pass silently. */
+const notYet = (what: string) =>
+  z.preprocess(blankIsUnset, z.undefined({ error: `is not supported by this version (${what})` }).optional());
+
+const redisUrl = z.preprocess(
+  blankIsUnset,
+  z
+    .string()
+    .trim()
+    .regex(
+      /^(rediss?|unix):\/\//,
+      'must start with redis:// or rediss:// (Sentinel and Cluster are not supported by this version)',
+    )
+    .optional(),
+);
+
+const Environment = z.object({
+  REDIS_URL: redisUrl,
+  REDIS_CA_FILE: text,
+  PORT: port(5000),
+  HOST: textOr('127.0.0.1'),
+  TRUST_PROXY: integerOr(0, 0, 32),
+  DASHBOARD_HOST: textOr('127.0.0.1'),
+  DASHBOARD_PORT: port(5555),
+  HEALTH_PORT: integer(1, 65535),
+  METRICS_TOKEN: text,
+  DATA_DIR: textOr('data'),
+  UPLOAD_FOLDER: text,
+  STORAGE_URL: notYet('files live in UPLOAD_FOLDER'),
+  TMP_DIR: text,
+  MODELS_DIR: textOr('models'),
+  MODELS_MIRROR: list,
+  LOG_DIR: textOr('logs'),
+  LOG_LEVEL: z.preprocess(
+    blankIsUnset,
+    z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  ),
+  MODE: z.preprocess(blankIsUnset, z.enum(['async', 'sync']).default('async')),
+  MAX_CONTENT_LENGTH: integerOr(104857600, 1),
+  MAX_IMAGE_PIXELS: integerOr(100000000, 1),
+  MAX_IMAGE_DIMENSION: integerOr(1920, 32, 65535),
+  FACE_MODEL: textOr('auto'),
+  OBJECT_MODEL: textOr('auto'),
+  FACE_DETECTION_CONFIDENCE: fraction,
+  OBJECT_DETECTION_CONFIDENCE: fraction,
+  NMS_THRESHOLD: fraction,
+  VIDEO_FRAME_SKIP: integerOr(5, 1),
+  EXECUTION_PROVIDERS: list.transform((names, context) => {
+    const wanted = names.length === 0 ? ['cpu'] : names.map((name) => name.toLowerCase());
+    if (wanted.some((name) => name !== 'cpu' && name !== 'cuda')) {
+      context.addIssue({ code: 'custom', message: 'must be "cpu" or "cuda,cpu"' });
+      return z.NEVER;
+    }
+    return wanted as ('cpu' | 'cuda')[];
+  }),
+  WORKER_CONCURRENCY: integer(1, 256),
+  WORKER_MAX_TASKS_PER_CHILD: integerOr(1000, 1),
+  TASK_TIME_LIMIT: integerOr(120, 1),
+  VIDEO_TIME_LIMIT: integerOr(3600, 1),
+  GRACE_PERIOD: integerOr(8, 0, 3600),
+  RESULT_TTL: integerOr(86400, 1),
+  UPLOAD_TTL: integerOr(86400, 1),
+  MAX_QUEUE_LENGTH: integerOr(0, 0),
+  RESULT_ENCRYPTION_KEY: notYet('results are stored in plain text'),
+  API_KEYS: apiKeys,
+  API_RATE_LIMIT: rateLimit,
+  CORS_ORIGINS: list,
+  DASHBOARD_USER: text,
+  DASHBOARD_PASSWORD: text,
+  DASHBOARD_USERS: dashboardUsers,
+  OTEL_EXPORTER_OTLP_ENDPOINT: text,
+  // The supervisor tells its children with these which of several they are; nobody else sets them.
+  RECOGNIZE_SUPERVISED: flag(false),
+});
+
+/** The settings that {@link loadConfig} reads, in the order in which `.env.example` lists them. */
+export const ENVIRONMENT_NAMES = Object.keys(Environment.shape).filter((name) => !name.startsWith('RECOGNIZE_'));
+
+function readNumber(path: string): number | undefined {
+  try {
+    const value = readFileSync(path, 'utf8').trim();
+    return value === 'max' ? undefined : Number(value);
+  } catch {
+    return undefined;
+  }
+}
+
+/** CPU quota of the cgroup (v2, then v1) in cores, undefined where there is none. */
+function cgroupCores(): number | undefined {
+  try {
+    const [quota, period] = readFileSync('/sys/fs/cgroup/cpu.max', 'utf8').trim().split(/\s+/);
+    if (quota !== undefined && period !== undefined && quota !== 'max') return Number(quota) / Number(period);
+  } catch {
+    const quota = readNumber('/sys/fs/cgroup/cpu/cpu.cfs_quota_us');
+    const period = readNumber('/sys/fs/cgroup/cpu/cpu.cfs_period_us');
+    if (quota !== undefined && period !== undefined && quota > 0) return quota / period;
+  }
+  return undefined;
+}
+
+/** Memory that this process and its children may use, in bytes: the cgroup's limit or the machine's. */
+function memoryLimitBytes(): number {
+  const limit = readNumber('/sys/fs/cgroup/memory.max') ?? readNumber('/sys/fs/cgroup/memory/memory.limit_in_bytes');
+  return Math.min(limit ?? Number.POSITIVE_INFINITY, totalmem());
+}
+
+/** What a detection process is reckoned to need at most for ordinary pictures, in bytes. */
+const LANE_MEMORY_BYTES = 400 * 2 ** 20;
+
+/** Detection processes to run: the cores that this process may use, fewer where memory is short; at least one. */
+export function usableCores(): number {
+  const cores = Math.max(
+    1,
+    Math.floor(Math.min(cgroupCores() ?? Number.POSITIVE_INFINITY, availableParallelism()) + 0.001),
+  );
+  return Math.max(1, Math.min(cores, Math.floor(memoryLimitBytes() / LANE_MEMORY_BYTES)));
+}
+
+function explain(error: z.ZodError): string {
+  return error.issues
+    .map(
+      (issue) =>
+        `${String(issue.path[0])} ${issue.message.replace(/^Invalid input: /, '').replace(/^Invalid option: /, 'must be: ')}`,
+    )
+    .join('; ');
+}
+
+/**
+ * Reads and validates the environment; the only place that does.
+ *
+ * @param environment variables by name; `.env` in the working folder fills in those that are unset
+ * @throws StartError with a sentence that names each wrong value
+ */
+export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
+  if (environment === process.env && existsSync('.env')) process.loadEnvFile('.env');
+  const parsed = Environment.safeParse(environment);
+  if (!parsed.success) throw new StartError(`Wrong setting: ${explain(parsed.error)}.`);
+  const env = parsed.data;
+  if (env.UPLOAD_TTL < env.RESULT_TTL) {
+    throw new StartError(
+      'Wrong setting: UPLOAD_TTL must not be shorter than RESULT_TTL, else results would name files that are gone.',
+    );
+  }
+  if ((env.DASHBOARD_USER === undefined) !== (env.DASHBOARD_PASSWORD === undefined)) {
+    throw new StartError('Wrong setting: DASHBOARD_USER and DASHBOARD_PASSWORD go together; set both or none.');
+  }
+  const dataDir = resolve(env.DATA_DIR);
+  const uploadDir = resolve(env.UPLOAD_FOLDER ?? resolve(dataDir, 'uploads'));
+  return Object.freeze({
+    mode: env.MODE,
+    supervised: env.RECOGNIZE_SUPERVISED,
+    redis: { url: env.REDIS_URL, caFile: env.REDIS_CA_FILE },
+    web: {
+      host: env.HOST,
+      port: env.PORT,
+      trustProxyHops: env.TRUST_PROXY,
+      corsOrigins: env.CORS_ORIGINS,
+      apiKeys: env.API_KEYS,
+      rateLimit: env.API_RATE_LIMIT,
+      metricsToken: env.METRICS_TOKEN,
+    },
+    dashboard: {
+      host: env.DASHBOARD_HOST,
+      port: env.DASHBOARD_PORT,
+      user: env.DASHBOARD_USER,
+      password: env.DASHBOARD_PASSWORD,
+      users: env.DASHBOARD_USERS,
+    },
+    healthPort: env.HEALTH_PORT,
+    paths: {
+      root: PROJECT_ROOT,
+      data: dataDir,
+      uploads: uploadDir,
+      tmp: resolve(env.TMP_DIR ?? resolve(uploadDir, '.tmp')),
+      models: resolve(env.MODELS_DIR),
+      logs: resolve(env.LOG_DIR),
+    },
+    logLevel: env.LOG_LEVEL,
+    limits: {
+      uploadBytes: env.MAX_CONTENT_LENGTH,
+      imagePixels: env.MAX_IMAGE_PIXELS,
+      haarLongestSide: env.MAX_IMAGE_DIMENSION,
+      queueLength: env.MAX_QUEUE_LENGTH,
+      imageSeconds: env.TASK_TIME_LIMIT,
+      videoSeconds: env.VIDEO_TIME_LIMIT,
+    },
+    models: {
+      mirrors: env.MODELS_MIRROR,
+      face: env.FACE_MODEL,
+      object: env.OBJECT_MODEL,
+      faceConfidence: env.FACE_DETECTION_CONFIDENCE,
+      objectConfidence: env.OBJECT_DETECTION_CONFIDENCE,
+      nms: env.NMS_THRESHOLD,
+      executionProviders: env.EXECUTION_PROVIDERS,
+    },
+    videoFrameSkip: env.VIDEO_FRAME_SKIP,
+    worker: {
+      concurrency: env.WORKER_CONCURRENCY ?? usableCores(),
+      maxTasksPerChild: env.WORKER_MAX_TASKS_PER_CHILD,
+      graceSeconds: env.GRACE_PERIOD,
+    },
+    ttl: { resultSeconds: env.RESULT_TTL, uploadSeconds: env.UPLOAD_TTL },
+  });
+}
+
+export type Config = ReturnType<typeof loadConfig>;
+
+/** The environment for a child process: this one's with `changes`, where undefined removes a variable. */
+export function childEnvironment(changes: Record<string, string | undefined>): NodeJS.ProcessEnv {
+  const environment = { ...process.env };
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === undefined) delete environment[name];
+    else environment[name] = value;
+  }
+  return environment;
+}
