@@ -1,0 +1,54 @@
+import { access, constants } from 'node:fs/promises';
+import { AppError, TransientError } from '../errors.ts';
+
+/** Bounds of reading one picture. */
+export type ImageLimits = {
+  /** Width x height that is still read. */
+  pixels: number;
+  /** Time for decoding; a minute when unset. */
+  timeoutMs?: number | undefined;
+  /** Ends a running ffmpeg; sharp cannot be interrupted and goes on to its time limit. */
+  signal?: AbortSignal | undefined;
+};
+
+export const DEFAULT_TIMEOUT_MS = 60_000;
+
+export function unreadable(message: string, cause?: unknown): AppError {
+  return new AppError('UNREADABLE_MEDIA', message, { cause });
+}
+
+export function tooManyPixels(size: { width: number; height: number }, limit: number): AppError {
+  return unreadable(
+    `The picture is too large: ${size.width} x ${size.height} pixels, while this server reads at most ${limit} pixels.`,
+  );
+}
+
+async function isReachable(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Faults of disk or memory as libvips words them: an errno, or its own allocation failing. */
+const FAULT_OF_SURROUNDINGS = /unix error|system error|out of memory|unable to open/i;
+
+/**
+ * What went wrong when libvips or ffmpeg gave up on a picture: a fault of storage or memory is a TransientError, a
+ * decoder out of time AppError TIMEOUT, all else the file's own fault, AppError UNREADABLE_MEDIA.
+ */
+export async function explainReadError(error: unknown, path: string): Promise<Error> {
+  if (error instanceof AppError || error instanceof TransientError) return error;
+  if (error instanceof Error && error.name === 'AbortError') return error;
+  const reason = error instanceof Error ? error.message : String(error);
+  if (/^timeout:/.test(reason)) return new AppError('TIMEOUT', 'Reading the picture took too long.', { cause: error });
+  if (FAULT_OF_SURROUNDINGS.test(reason) || !(await isReachable(path))) {
+    return new TransientError('The picture cannot be read from storage.', { cause: error });
+  }
+  if (/exceeds pixel limit/.test(reason)) {
+    return unreadable('The picture has more pixels than this server reads.', error);
+  }
+  return unreadable('The picture is damaged or incomplete.', error);
+}

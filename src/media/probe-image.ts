@@ -1,0 +1,65 @@
+import type { Metadata } from 'sharp';
+import type { Size } from '../detect/detector.ts';
+import { AppError } from '../errors.ts';
+import { readBmpSize } from './bmp-header.ts';
+import { explainReadError, type ImageLimits, tooManyPixels, unreadable } from './image-errors.ts';
+import { imageMimeOf } from './image-signature.ts';
+import { type ImageMime, imageExtension } from './media-types.ts';
+import { sharp } from './sharp.ts';
+
+/** Type and size of a picture; width and height in pixels as a person sees it, the first page of animated files. */
+export type ImageHeader = { mime: ImageMime; extension: string; width: number; height: number };
+
+const notAPicture = () =>
+  new AppError(
+    'UNSUPPORTED_MEDIA_TYPE',
+    'The file is not a picture of a supported type: JPEG, PNG, WebP, GIF, TIFF, AVIF or BMP.',
+  );
+
+/**
+ * Reads type and size of a picture from its header, decoding nothing. The content decides, never the name.
+ *
+ * @param head the first bytes of the file, 4100 or all of a shorter one
+ * @param limits `pixels`: width x height, also of the canvas of an animation, that is still taken
+ * @throws AppError UNSUPPORTED_MEDIA_TYPE for anything but JPEG, PNG, WebP, GIF, TIFF, AVIF and BMP
+ * @throws AppError UNREADABLE_MEDIA for an empty file, a broken header or too many pixels
+ * @throws TransientError where the file cannot be read
+ */
+export async function probeImage(
+  path: string,
+  head: Uint8Array,
+  limits: Pick<ImageLimits, 'pixels'>,
+): Promise<ImageHeader> {
+  if (head.length === 0) throw unreadable('The file is empty.');
+  const mime = imageMimeOf(head);
+  if (mime === undefined) throw notAPicture();
+  if (mime === 'image/gif') checkSize(gifCanvas(head), limits.pixels);
+  const size = mime === 'image/bmp' ? readBmpSize(head) : await readSize(path, mime);
+  checkSize(size, limits.pixels);
+  return { mime, extension: imageExtension(mime), ...size };
+}
+
+function checkSize(size: Size, pixels: number): void {
+  if (size.width * size.height > pixels) throw tooManyPixels(size, pixels);
+}
+
+/** libvips takes the extent of the frames where the canvas is unlikely large; browsers take the canvas. */
+function gifCanvas(head: Uint8Array): Size {
+  if (head.length < 10) throw unreadable('The GIF picture is cut off in its header.');
+  const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
+  return { width: view.getUint16(6, true), height: view.getUint16(8, true) };
+}
+
+async function readSize(path: string, mime: ImageMime): Promise<Size> {
+  let header: Metadata;
+  try {
+    header = await sharp(path, { limitInputPixels: false }).metadata();
+  } catch (error) {
+    throw await explainReadError(error, path);
+  }
+  if (header.compression === 'hevc') throw notAPicture();
+  if (header.mediaType !== mime) throw unreadable('The picture is damaged in its header.');
+  const { width, height, orientation = 1 } = header;
+  if (width < 1 || height < 1) throw unreadable('The picture has no pixels.');
+  return orientation >= 5 && orientation <= 8 ? { width: height, height: width } : { width, height };
+}

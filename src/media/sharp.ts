@@ -1,0 +1,18 @@
+import sharp, { type Sharp, type SharpOptions } from 'sharp';
+
+/** Loaders of the picture formats that are taken; SVG, PDF, CSV and whatever else libvips knows stay shut. */
+const LOADERS = [
+  'VipsForeignLoadJpegFile',
+  'VipsForeignLoadPngFile',
+  'VipsForeignLoadWebpFile',
+  'VipsForeignLoadNsgifFile',
+  'VipsForeignLoadTiffFile',
+  'VipsForeignLoadHeifFile',
+];
+
+sharp.block({ operation: ['VipsForeignLoad'] });
+sharp.unblock({ operation: LOADERS });
+// Every picture is read once: libvips' operation cache would only hold memory and open files.
+sharp.cache(false);
+
+export { type Sharp, type SharpOptions, sharp };
