@@ -1,0 +1,156 @@
+import { join } from 'node:path';
+import { type Config, childEnvironment } from '../config.ts';
+import { KIND_NAMES } from '../contract/kinds.ts';
+import { StartError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { lockDataFolder } from './data-lock.ts';
+import { browserUrl, requireFreePort, type WantedPort } from './ports.ts';
+import { keepRedis } from './redis-keeper.ts';
+import { type ServiceProcess, startServiceProcess } from './service-process.ts';
+import { listenForStop } from './stop-signals.ts';
+
+/** Over GRACE_PERIOD: what a worker takes to hand back what it could not finish. */
+const HAND_BACK_MS = 1000;
+const SLOW_START_MS = 20_000;
+
+type Plan = { role: string; ports: WantedPort[]; environment: Record<string, string> };
+
+/** Which processes run, and where each of them listens. */
+function planProcesses(config: Config): Plan[] {
+  const web: Plan = {
+    role: 'web',
+    ports: [{ host: config.web.host, port: config.web.port, portSetting: 'PORT', hostSetting: 'HOST' }],
+    environment: {},
+  };
+  if (config.mode === 'sync') return [web];
+  const workers = KIND_NAMES.map((kind, index): Plan => {
+    if (config.healthPort === undefined) return { role: `worker:${kind}`, ports: [], environment: {} };
+    // One machine, several workers: the first has HEALTH_PORT, each further one the next port.
+    const port = config.healthPort + index;
+    return {
+      role: `worker:${kind}`,
+      ports: [{ host: config.web.host, port, portSetting: 'HEALTH_PORT', hostSetting: 'HOST' }],
+      environment: { HEALTH_PORT: String(port) },
+    };
+  });
+  const { host, port } = config.dashboard;
+  const dashboard: Plan = {
+    role: 'dashboard',
+    ports: [{ host, port, portSetting: 'DASHBOARD_PORT', hostSetting: 'DASHBOARD_HOST' }],
+    environment: {},
+  };
+  return [web, ...workers, dashboard];
+}
+
+/** Two wanted ports that are the same would only clash when both processes listen. */
+function requireDistinct(ports: readonly WantedPort[]): void {
+  const seen = new Map<number, WantedPort>();
+  for (const wanted of ports) {
+    const other = seen.get(wanted.port);
+    if (other !== undefined && wanted.port !== 0) {
+      throw new StartError(
+        `${other.portSetting} and ${wanted.portSetting} both ask for ${wanted.port}. Change one of them.`,
+      );
+    }
+    seen.set(wanted.port, wanted);
+  }
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function tellAddresses(config: Config, urls: Map<string, string | undefined>, startedAt: number): void {
+  const web = urls.get('web') ?? browserUrl(config.web.host, config.web.port);
+  say(`web        ${web}`);
+  say(`docs       ${web}/docs`);
+  if (urls.has('dashboard')) {
+    say(`dashboard  ${urls.get('dashboard') ?? browserUrl(config.dashboard.host, config.dashboard.port)}`);
+  }
+  say(`Recognize is ready (${((performance.now() - startedAt) / 1000).toFixed(1)} s). Ctrl-C stops it.`);
+}
+
+function whenAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+/** Asks all to end at the same time, and ends what is left after the grace period or on `force`. */
+async function stopAll(processes: readonly ServiceProcess[], graceMs: number, force: AbortSignal, log: Logger) {
+  const left = new Set(processes);
+  const kill = (reason: string) => {
+    log.warn({ roles: [...left].map(({ role }) => role), reason }, 'ending what still runs');
+    for (const process of left) process.kill();
+  };
+  const timer = setTimeout(() => kill('the grace period is over'), graceMs);
+  const onForce = () => kill('asked to stop again');
+  force.addEventListener('abort', onForce, { once: true });
+  await Promise.all(processes.map((process) => process.stop().then(() => left.delete(process))));
+  clearTimeout(timer);
+  force.removeEventListener('abort', onForce);
+}
+
+/**
+ * Runs the whole service: the embedded Redis where REDIS_URL is unset, web, one worker of each kind and the dashboard
+ * (in sync mode web alone). Starts again what dies. Resolves when SIGINT, SIGTERM or SIGHUP has ended all of it: first
+ * the processes, each finishing what it does within GRACE_PERIOD, then Redis.
+ *
+ * @throws StartError when the data folder or a port is taken, or when Redis or a process cannot start
+ */
+export async function runSupervisor(config: Config, log: Logger): Promise<void> {
+  const startedAt = performance.now() - process.uptime() * 1000;
+  const plans = planProcesses(config);
+  const ports = plans.flatMap((plan) => plan.ports);
+  // Nobody may read what we print any more; that is no reason to end.
+  process.stdout.on('error', () => {});
+  const signals = listenForStop();
+  const undo: (() => Promise<void>)[] = [async () => signals.dispose()];
+  try {
+    requireDistinct(ports);
+    const lock = await lockDataFolder(config.paths.data);
+    undo.push(() => lock.release());
+    for (const wanted of ports) await requireFreePort(wanted);
+
+    let redisUrl = config.redis.url;
+    if (config.mode === 'async' && redisUrl === undefined) {
+      const redis = await keepRedis({ dataDir: config.paths.data, log, signal: signals.stop });
+      undo.push(() => redis.stop());
+      redisUrl = redis.url;
+    }
+    if (signals.stop.aborted) return;
+
+    const shared = { RECOGNIZE_SUPERVISED: 'true', ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }) };
+    const processes = plans.map(({ role, environment }) =>
+      startServiceProcess({
+        role,
+        entry: join(config.paths.root, 'src/main.ts'),
+        environment: childEnvironment({ ...shared, ...environment }),
+        log,
+      }),
+    );
+    undo.push(() => stopAll(processes, config.worker.graceSeconds * 1000 + HAND_BACK_MS, signals.force, log));
+
+    const urls = new Map<string, string | undefined>();
+    const allReady = Promise.all(
+      processes.map(async ({ role, ready }) => {
+        urls.set(role, (await ready).url);
+      }),
+    ).then(() => tellAddresses(config, urls, startedAt));
+    const slowStart = setTimeout(() => {
+      const waitingFor = processes.map(({ role }) => role).filter((role) => !urls.has(role));
+      if (waitingFor.length > 0) log.warn({ waiting_for: waitingFor }, 'not all processes are ready yet');
+    }, SLOW_START_MS);
+    undo.push(async () => clearTimeout(slowStart));
+
+    const stopped = whenAborted(signals.stop);
+    await Promise.race([allReady, stopped]);
+    await stopped;
+    log.info({ signal: signals.stop.reason }, 'stopping');
+  } catch (error) {
+    if (!signals.stop.aborted) throw error;
+  } finally {
+    for (const step of undo.reverse()) await step().catch((err) => log.warn({ err }, 'not everything ended cleanly'));
+  }
+}
