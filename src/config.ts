@@ -270,6 +270,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
       uploads: uploadDir,
       tmp: resolve(env.TMP_DIR ?? resolve(uploadDir, '.tmp')),
       models: resolve(env.MODELS_DIR),
+      manifest: resolve(PROJECT_ROOT, 'models', 'manifest.json'),
       logs: resolve(env.LOG_DIR),
     },
     logLevel: env.LOG_LEVEL,

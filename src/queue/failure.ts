@@ -1,0 +1,40 @@
+import type { TaskError } from '../contract/task.ts';
+import { AppError, isErrorCode } from '../errors.ts';
+
+/** What BullMQ itself writes when a job's worker died once too often. */
+const STALLED = /stalled more than allowable limit|started more than allowable limit/;
+
+export const LOST_SENTENCE = 'The process that worked on the task died twice; the task was given up.';
+
+/** The one text in which a job keeps why it failed: `CODE: sentence`, details as JSON on a second line. */
+export function failureText(error: AppError): string {
+  const details = error.details === undefined ? '' : `\n${JSON.stringify(error.details)}`;
+  return `${error.code}: ${error.message}${details}`;
+}
+
+/** Reads {@link failureText} back; what somebody else wrote becomes INTERNAL without its text. */
+export function parseFailure(reason: string): TaskError {
+  if (STALLED.test(reason)) return { error_code: 'WORKER_LOST', message: LOST_SENTENCE };
+  const [first = '', second] = reason.split('\n', 2);
+  const match = /^([A-Z_]+): (.*)$/.exec(first);
+  const code = match?.[1];
+  if (code === undefined || !isErrorCode(code)) {
+    return { error_code: 'INTERNAL', message: 'The task failed for an unexpected reason.' };
+  }
+  const error: TaskError = { error_code: code, message: match?.[2] ?? '' };
+  if (second !== undefined) {
+    try {
+      error.details = JSON.parse(second) as unknown[];
+    } catch {
+      // a text that was cut: the sentence is enough
+    }
+  }
+  return error;
+}
+
+/** The AppError that a client gets in place of any error. */
+export function publicError(error: unknown): AppError {
+  return error instanceof AppError
+    ? error
+    : new AppError('INTERNAL', 'Something went wrong on our side.', { cause: error });
+}

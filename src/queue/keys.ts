@@ -1,0 +1,40 @@
+import { createHash } from 'node:crypto';
+
+/** BullMQ's prefix; the braces keep every key in one slot of a Redis Cluster. */
+export const PREFIX = '{recognize}';
+
+const key = (...parts: (string | number)[]) => [PREFIX, ...parts].join(':');
+
+/** Every Redis key and channel of ours; BullMQ makes its own under the same prefix. */
+export const KEYS = {
+  job: (queue: string, taskId: string) => key(queue, taskId),
+  prioritized: (queue: string) => key(queue, 'prioritized'),
+  /** Record of a cancelled task; where it is, the task is REVOKED whatever its job says. */
+  revoked: (taskId: string) => key('revoked', taskId),
+  /** Sorted set of `queue:taskId` by creation time in ms; of all tasks, or of one API key's. */
+  index: (owner: string | null) => (owner === null ? key('index') : key('index', 'of', owner)),
+  /** Which task a stored file belongs to: `queue:taskId`. */
+  file: (base: string) => key('file', base),
+  idempotency: (owner: string | null, idempotencyKey: string) =>
+    key(
+      'idempotency',
+      createHash('sha256')
+        .update(`${owner ?? ''}\n${idempotencyKey}`)
+        .digest('hex'),
+    ),
+  rateLimit: () => key('rate'),
+  /** Sorted set of worker names by last heartbeat in ms. */
+  workers: () => key('workers'),
+  worker: (name: string) => key('worker', name),
+  workerLease: (kind: string, number: number) => key('lease', kind, number),
+  /** Hash of counters that outlive the worker which counted. */
+  statistics: (queue: string) => key('statistics', queue),
+  sweepLease: () => key('lease', 'sweep'),
+} as const;
+
+export const CHANNELS = {
+  /** A task id: whoever runs it stops. */
+  cancel: key('channel', 'cancel'),
+  /** A task id: it has just ended. */
+  ended: key('channel', 'ended'),
+} as const;

@@ -1,0 +1,37 @@
+import { Queue } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { KIND_NAMES, KINDS, type Kind } from '../contract/kinds.ts';
+import { PREFIX } from './keys.ts';
+
+export type Queues = Record<Kind, Queue>;
+
+/** Attempts of a task that failed for a reason that may pass. */
+export const ATTEMPTS = 3;
+
+/** Delay before a further attempt: exponential from 1 s with jitter, at most 30 s. */
+export const BACKOFF = { type: 'exponential', delay: 1000, jitter: 0.5 } as const;
+
+/** Lock times in ms: a killed worker's task is taken up again after 15 to 20 s. */
+export const LOCK_DURATION_MS = 15_000;
+export const STALLED_INTERVAL_MS = 5_000;
+
+/** How often a worker may die under a task before the task is given up. */
+export const MAX_LOSSES = 1;
+
+/** The producers' side of every queue, all on one connection. */
+export function openQueues(connection: Redis): Queues {
+  const open = (kind: Kind) => {
+    const queue = new Queue(KINDS[kind].queue, {
+      connection,
+      prefix: PREFIX,
+      // Without these two a queue made while Redis is away would stay broken for ever.
+      skipWaitingForReady: true,
+      skipVersionCheck: true,
+      defaultJobOptions: { attempts: ATTEMPTS, backoff: BACKOFF },
+    });
+    // The connection reports its own faults; without a listener the queue's echo would end the process.
+    queue.on('error', () => undefined);
+    return queue;
+  };
+  return Object.fromEntries(KIND_NAMES.map((kind) => [kind, open(kind)])) as Queues;
+}

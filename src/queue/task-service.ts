@@ -1,0 +1,49 @@
+import type { Kind, Media, QueueName } from '../contract/kinds.ts';
+import type { TaskOptions } from '../contract/options.ts';
+import type { StoredFile, Task, TaskState } from '../contract/task.ts';
+
+export type Submission = {
+  kind: Kind;
+  media: Media;
+  /** Name of the API key that posts it, null where keys are off. */
+  owner: string | null;
+  requestId: string;
+  file: StoredFile;
+  /** Common part of the names of all files of this task. */
+  base: string;
+  annotated: string | null;
+  options: TaskOptions;
+  idempotency: { key: string; fingerprint: string } | undefined;
+};
+
+export type Submitted = {
+  taskId: string;
+  /** False where an earlier request under the same idempotency key had made the task: the new file is not needed. */
+  created: boolean;
+};
+
+export type ListQuery = {
+  owner: string | null;
+  state: TaskState | undefined;
+  queue: QueueName | undefined;
+  limit: number;
+  cursor: string | undefined;
+};
+
+/** The life of tasks as the web process sees it. */
+export type TaskService = {
+  /** @throws AppError QUEUE_UNAVAILABLE, QUEUE_FULL before anything is uploaded */
+  checkCapacity(kind: Kind): Promise<void>;
+  /** @throws AppError QUEUE_UNAVAILABLE (nothing stays behind), IDEMPOTENCY_MISMATCH */
+  submit(submission: Submission): Promise<Submitted>;
+  /** @throws AppError TASK_NOT_FOUND, QUEUE_UNAVAILABLE */
+  get(taskId: string, owner: string | null): Promise<Task>;
+  /** The newest first. @throws AppError INVALID_OPTION for a cursor that is none of ours */
+  list(query: ListQuery): Promise<{ tasks: Task[]; next_cursor: string | null }>;
+  /** Names of files that nobody needs any more come back. @throws AppError TASK_NOT_FOUND, TASK_FINISHED */
+  cancel(taskId: string, owner: string | null): Promise<{ files: string[] }>;
+  /** Resolves with the task when it has ended, at the latest after `waitMs`; earlier when `signal` says so. */
+  waitForEnd(taskId: string, owner: string | null, waitMs: number, signal: AbortSignal): Promise<Task>;
+  /** The finished task that a stored file belongs to, undefined where there is none (any more). */
+  findByFile(base: string): Promise<Task | undefined>;
+};

@@ -1,0 +1,83 @@
+import type { Job } from 'bullmq';
+import { KINDS, type Kind } from '../contract/kinds.ts';
+import type { TaskResult } from '../contract/results.ts';
+import { JobData, type Task, type TaskState } from '../contract/task.ts';
+import { parseFailure } from './failure.ts';
+
+/** How a job that has not ended stands in BullMQ. */
+export type OpenState = 'waiting' | 'active' | 'delayed';
+
+const isoTime = (ms: number | undefined) => (ms === undefined ? undefined : new Date(ms).toISOString());
+
+function statusSentence(state: TaskState, kind: Kind, data: JobData): string {
+  switch (state) {
+    case 'PENDING':
+      return 'Waiting in the queue';
+    case 'PROCESSING':
+      return `${KINDS[kind].detecting} in ${data.media}`;
+    case 'RETRY':
+      return 'Waiting to be tried again';
+    case 'SUCCESS':
+      return 'Done';
+    case 'REVOKED':
+      return 'Cancelled';
+    case 'FAILURE':
+      return 'Failed';
+  }
+}
+
+function openTaskState(job: Job, open: OpenState): TaskState {
+  if (open === 'active') return 'PROCESSING';
+  if (open === 'delayed' || job.attemptsMade > 0) return 'RETRY';
+  return 'PENDING';
+}
+
+/** True where the job has reached its end, well or badly. */
+export function hasEnded(job: Job): boolean {
+  return job.finishedOn !== undefined;
+}
+
+/**
+ * The task as the contract shows it.
+ *
+ * @param open where the job stands; only looked at while it has not ended
+ */
+export function viewTask(job: Job, open: OpenState, position?: number): Task {
+  const data = JobData.parse(job.data);
+  const base = {
+    task_id: job.id ?? '',
+    queue: KINDS[data.kind].queue,
+    attempts: job.attemptsStarted,
+    created_at: new Date(job.timestamp).toISOString(),
+    options: data.options,
+    ...(job.processedBy === undefined ? {} : { worker: job.processedBy }),
+    ...(job.processedOn === undefined ? {} : { started_at: new Date(job.processedOn).toISOString() }),
+  };
+  if (!hasEnded(job)) {
+    const state = openTaskState(job, open);
+    return {
+      ...base,
+      state,
+      status: statusSentence(state, data.kind, data),
+      ...(state === 'PENDING' && position !== undefined ? { position } : {}),
+    };
+  }
+  const finished = { ...base, finished_at: isoTime(job.finishedOn) ?? base.created_at };
+  const returned: unknown = job.returnvalue;
+  if (returned !== null && returned !== undefined) {
+    return {
+      ...finished,
+      state: 'SUCCESS',
+      status: statusSentence('SUCCESS', data.kind, data),
+      result: returned as TaskResult,
+    };
+  }
+  const error = parseFailure(job.failedReason ?? '');
+  return { ...finished, state: 'FAILURE', status: error.message, error };
+}
+
+/** The record of a task that was cancelled at `now`. */
+export function revokedTask(task: Task, now: Date): Task {
+  const { position: _position, result: _result, error: _error, progress: _progress, ...rest } = task;
+  return { ...rest, state: 'REVOKED', status: 'Cancelled', finished_at: now.toISOString() };
+}
