@@ -1,0 +1,64 @@
+import { z } from 'zod';
+import { KIND_NAMES } from '../contract/kinds.ts';
+import { TaskOptions } from '../contract/options.ts';
+import { DetectedObject, Face } from '../contract/results.ts';
+import { ERROR_CODES } from '../errors.ts';
+
+/** What a detection process is told once, before any task. */
+export const LaneSettings = z.object({
+  modelsDir: z.string(),
+  shippedManifest: z.string(),
+  /** Models to load and warm before the first task. */
+  warm: z.array(z.string()),
+  executionProviders: z.array(z.enum(['cpu', 'cuda'])),
+  haarLongestSide: z.int(),
+  imagePixels: z.int(),
+});
+export type LaneSettings = z.infer<typeof LaneSettings>;
+
+export const LaneReady = z.object({ pid: z.int(), loaded: z.array(z.string()) });
+export type LaneReady = z.infer<typeof LaneReady>;
+
+/** One attempt at one picture. Paths are local; nothing of HTTP or queues gets in here. */
+export const PictureTask = z.object({
+  taskId: z.string(),
+  kind: z.enum(KIND_NAMES),
+  path: z.string(),
+  mime: z.string(),
+  /** Size in pixels as a person sees it. */
+  width: z.int(),
+  height: z.int(),
+  options: TaskOptions,
+  /** Temporary file to draw the annotated copy into, null when none is wanted with the task. */
+  annotateInto: z.string().nullable(),
+});
+export type PictureTask = z.infer<typeof PictureTask>;
+
+export const LaneTimings = z.object({
+  decode: z.number(),
+  inference: z.number(),
+  postprocess: z.number(),
+  annotate: z.number(),
+});
+
+export const Findings = z.object({
+  faces: z.array(Face).optional(),
+  objects: z.array(DetectedObject).optional(),
+});
+export type Findings = z.infer<typeof Findings>;
+
+/** A detection process never throws across the channel: it says how it went. */
+export const LaneAnswer = z.discriminatedUnion('ok', [
+  z.object({ ok: z.literal(true), findings: Findings, timings: LaneTimings }),
+  z.object({
+    ok: z.literal(false),
+    /** True where another attempt may help. */
+    transient: z.boolean(),
+    code: z.enum(ERROR_CODES),
+    message: z.string(),
+    details: z.array(z.unknown()).optional(),
+    /** For the operator's log only. */
+    cause: z.string().optional(),
+  }),
+]);
+export type LaneAnswer = z.infer<typeof LaneAnswer>;

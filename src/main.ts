@@ -1,0 +1,75 @@
+import process from 'node:process';
+import { loadConfig } from './config.ts';
+import { KIND_NAMES, type Kind } from './contract/kinds.ts';
+import { StartError } from './errors.ts';
+import { createLog } from './log.ts';
+import { whenSupervisorGone } from './supervisor/supervised.ts';
+
+/** sysexits' EX_CONFIG: the supervisor does not restart a child that ends with it. */
+const EXIT_WRONG_SETTING = 78;
+
+type Stop = () => Promise<void>;
+
+const USAGE = `usage: node src/main.ts all | web | dashboard | ${KIND_NAMES.map((kind) => `worker:${kind}`).join(' | ')}`;
+
+function announceReady(details: Record<string, unknown> = {}): void {
+  process.send?.({ ready: true, ...details });
+}
+
+async function start(role: string): Promise<{ stop: Stop; graceMs: number } | undefined> {
+  const config = loadConfig();
+  const graceMs = config.worker.graceSeconds * 1000 + 1900;
+  const log = createLog(role, config.logLevel);
+  if (role === 'all') {
+    const { runSupervisor } = await import('./supervisor/supervisor.ts');
+    await runSupervisor(config, log.logger);
+    return undefined;
+  }
+  const kind = KIND_NAMES.find((name) => role === `worker:${name}`) as Kind | undefined;
+  if (kind !== undefined) {
+    const { runWorker } = await import('./worker/run-worker.ts');
+    const worker = await runWorker(kind, config, log.logger, log.addFile, announceReady);
+    return { stop: worker.stop, graceMs };
+  }
+  if (role === 'web') {
+    const { runWeb } = await import('./web/run-web.ts');
+    const web = await runWeb(config, log.logger);
+    announceReady({ url: web.url });
+    return { stop: web.stop, graceMs };
+  }
+  if (role === 'dashboard') {
+    const { runDashboard } = await import('./dashboard/run-dashboard.ts');
+    const dashboard = await runDashboard(config, log.logger);
+    announceReady({ url: dashboard.url });
+    return { stop: dashboard.stop, graceMs };
+  }
+  throw new StartError(USAGE);
+}
+
+/** Ends the process once, softly, on whichever of the signals comes first or when its supervisor is gone. */
+function stopOnSignals(stop: Stop, graceMs: number): void {
+  let stopping = false;
+  const end = () => {
+    if (stopping) return;
+    stopping = true;
+    setTimeout(() => process.exit(1), graceMs).unref();
+    stop().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        console.error(error);
+        process.exit(1);
+      },
+    );
+  };
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, end);
+  whenSupervisorGone(end);
+}
+
+try {
+  const running = await start(process.argv[2] ?? '');
+  if (running !== undefined) stopOnSignals(running.stop, running.graceMs);
+} catch (error) {
+  if (!(error instanceof StartError)) throw error;
+  console.error(error.message);
+  process.exit(EXIT_WRONG_SETTING);
+}

@@ -1,0 +1,36 @@
+import { randomBytes } from 'node:crypto';
+
+/** Every stored file is `<32 hex digits>[_annotated].<extension>`: 128 random bits, made here and nowhere else. */
+const NAME = /^([0-9a-f]{32})(_annotated)?\.([a-z0-9]{2,5})$/;
+
+export type StoredName = { base: string; annotated: boolean; extension: string };
+
+/** The common part of the names of one task's files. */
+export function newBase(): string {
+  return randomBytes(16).toString('hex');
+}
+
+export function originalName(base: string, extension: string): string {
+  return `${base}.${extension}`;
+}
+
+export function annotatedName(base: string, extension: string): string {
+  return `${base}_annotated.${extension}`;
+}
+
+/** Where the sync mode keeps the result that an annotated copy is drawn from; never served. */
+export function sidecarName(base: string): string {
+  return `${base}.json`;
+}
+
+/** Undefined for a name that this service cannot have made. */
+export function parseName(name: string): StoredName | undefined {
+  const match = NAME.exec(name);
+  if (match === null) return undefined;
+  return { base: match[1] ?? '', annotated: match[2] !== undefined, extension: match[3] ?? '' };
+}
+
+/** The URL path under which a stored file is served. */
+export function urlOf(name: string): string {
+  return `/api/uploads/${name}`;
+}

@@ -1,0 +1,95 @@
+import { randomBytes } from 'node:crypto';
+import type { Dirent } from 'node:fs';
+import { access, constants, mkdir, open, opendir, rename, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { TransientError } from '../errors.ts';
+import { parseName } from './names.ts';
+
+export type StoredInfo = { name: string; ageSeconds: number };
+
+/** Where uploads and annotated copies live. A file appears under its name whole or not at all. */
+export type Storage = {
+  /** Folder to be served from. */
+  readonly folder: string;
+  /** A new path for a file that is still being written; on the same volume as the stored files. */
+  temporaryPath(): string;
+  /** Gives a finished temporary file its name. @throws TransientError */
+  commit(temporaryPath: string, name: string): Promise<void>;
+  discard(temporaryPath: string): Promise<void>;
+  /** A local path that holds the stored file. */
+  localPath(name: string): string;
+  has(name: string): Promise<boolean>;
+  remove(name: string): Promise<void>;
+  /** @throws where nothing can be written */
+  checkWritable(): Promise<void>;
+  stored(): AsyncGenerator<StoredInfo>;
+  /** Removes temporary files that nobody has written to for so long. Returns how many. */
+  sweepTemporary(olderThanSeconds: number): Promise<number>;
+};
+
+async function* filesOf(folder: string): AsyncGenerator<Dirent> {
+  try {
+    for await (const entry of await opendir(folder)) if (entry.isFile()) yield entry;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+  }
+}
+
+async function ageSeconds(path: string): Promise<number | undefined> {
+  const info = await stat(path).catch(() => undefined);
+  return info === undefined ? undefined : (Date.now() - info.mtimeMs) / 1000;
+}
+
+/** Files in a local folder; temporary ones in another of the same volume. Makes both where they are missing. */
+export async function openLocalStorage(folder: string, temporaryFolder: string): Promise<Storage> {
+  await mkdir(folder, { recursive: true });
+  await mkdir(temporaryFolder, { recursive: true });
+  const pathOf = (name: string) => {
+    if (parseName(name) === undefined) throw new Error('not the name of a stored file');
+    return join(folder, name);
+  };
+
+  return {
+    folder,
+    temporaryPath: () => join(temporaryFolder, `${randomBytes(16).toString('hex')}.part`),
+    async commit(temporaryPath, name) {
+      try {
+        await rename(temporaryPath, pathOf(name));
+      } catch (error) {
+        throw new TransientError('the file could not be stored', { cause: error });
+      }
+    },
+    discard: (temporaryPath) => rm(temporaryPath, { force: true }),
+    localPath: pathOf,
+    has: async (name) =>
+      access(pathOf(name), constants.R_OK).then(
+        () => true,
+        () => false,
+      ),
+    remove: (name) => rm(pathOf(name), { force: true }),
+    async checkWritable() {
+      const path = join(temporaryFolder, `probe-${randomBytes(8).toString('hex')}.part`);
+      const file = await open(path, 'w');
+      await file.close();
+      await rm(path, { force: true });
+    },
+    async *stored() {
+      for await (const entry of filesOf(folder)) {
+        if (parseName(entry.name) === undefined) continue;
+        const age = await ageSeconds(join(folder, entry.name));
+        if (age !== undefined) yield { name: entry.name, ageSeconds: age };
+      }
+    },
+    async sweepTemporary(olderThanSeconds) {
+      let removed = 0;
+      for await (const entry of filesOf(temporaryFolder)) {
+        const path = join(temporaryFolder, entry.name);
+        const age = await ageSeconds(path);
+        if (!entry.name.endsWith('.part') || age === undefined || age < olderThanSeconds) continue;
+        await rm(path, { force: true });
+        removed++;
+      }
+      return removed;
+    },
+  };
+}

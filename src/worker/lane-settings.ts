@@ -1,0 +1,14 @@
+import type { Config } from '../config.ts';
+import type { LaneSettings } from '../lanes/protocol.ts';
+
+/** What the detection processes of a worker are told; `warm` names the models to load before any work. */
+export function laneSettings(config: Config, warm: string[]): LaneSettings {
+  return {
+    modelsDir: config.paths.models,
+    shippedManifest: config.paths.manifest,
+    warm,
+    executionProviders: config.models.executionProviders,
+    haarLongestSide: config.limits.haarLongestSide,
+    imagePixels: config.limits.imagePixels,
+  };
+}

@@ -1,0 +1,159 @@
+import { randomUUID } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import type { Config } from '../config.ts';
+import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
+import { TaskResult } from '../contract/results.ts';
+import { JOB_VERSION } from '../contract/task.ts';
+import { AppError, LaneLostError, TransientError } from '../errors.ts';
+import { createLanes } from '../lanes/lanes.ts';
+import type { Logger } from '../log.ts';
+import type { ModelCatalog } from '../models/catalog.ts';
+import { LOST_SENTENCE, publicError } from '../queue/failure.ts';
+import type { Submission } from '../queue/task-service.ts';
+import { sidecarName } from '../storage/names.ts';
+import type { Storage } from '../storage/storage.ts';
+import { laneSettings } from './lane-settings.ts';
+import { runTask } from './task-runner.ts';
+
+const ATTEMPTS = 2;
+
+export type SyncService = {
+  warm(): Promise<void>;
+  isWarm(): boolean;
+  /** @throws AppError as a task would fail */
+  run(submission: Submission, signal: AbortSignal): Promise<TaskResult & { task_id: string }>;
+  /** Result that a stored file belongs to, undefined where there is none (any more). */
+  resultOf(base: string): Promise<TaskResult | undefined>;
+  load(kind: Kind): { slots: number; busy: number; waiting: number; oldest_waiting_s: number };
+  close(): Promise<void>;
+};
+
+class OutOfTime extends Error {}
+
+/** Detection without queue: the same lanes and the same runner as a worker's, in the web process's own keeping. */
+export function createSyncService(config: Config, catalog: ModelCatalog, storage: Storage, log: Logger): SyncService {
+  let warmed = false;
+  let lanes: ReturnType<typeof createLanes> | undefined;
+  const underWay = new Map<string, { kind: Kind; since: number }>();
+
+  async function modelsToWarm(): Promise<string[]> {
+    const found = await Promise.all(
+      KIND_NAMES.map((kind) => catalog.defaultFor(kind, kind === 'face' ? config.models.face : config.models.object)),
+    );
+    return found.flatMap((model) => (model === undefined ? [] : [model.name]));
+  }
+
+  async function attempt(
+    taskId: string,
+    submission: Submission,
+    waitSince: number,
+    signal: AbortSignal,
+  ): Promise<TaskResult> {
+    if (lanes === undefined)
+      throw new AppError('MODEL_UNAVAILABLE', 'The detectors are still loading.', { retryAfterSeconds: 5 });
+    const { kind, media, owner, requestId, file, annotated, options } = submission;
+    const data = {
+      v: JOB_VERSION,
+      kind,
+      media,
+      owner,
+      request_id: requestId,
+      file,
+      annotated,
+      options,
+      losses: 0,
+    } as const;
+    const { result } = await runTask(taskId, data, performance.now() - waitSince, { lanes, storage }, signal);
+    return result;
+  }
+
+  async function withRetry(taskId: string, submission: Submission, signal: AbortSignal): Promise<TaskResult> {
+    const since = performance.now();
+    for (let attempts = 1; ; attempts++) {
+      try {
+        return await attempt(taskId, submission, since, signal);
+      } catch (error) {
+        if (error instanceof TransientError && attempts < ATTEMPTS) continue;
+        if (error instanceof LaneLostError) throw new AppError('WORKER_LOST', LOST_SENTENCE, { cause: error });
+        throw error;
+      }
+    }
+  }
+
+  /** The boxes of a result, kept beside its file for the annotated copy that somebody may ask for. */
+  async function keep(base: string, result: TaskResult): Promise<void> {
+    const path = storage.temporaryPath();
+    await writeFile(path, JSON.stringify(result));
+    await storage.commit(path, sidecarName(base));
+  }
+
+  return {
+    async warm() {
+      lanes ??= createLanes(
+        config.worker.concurrency,
+        laneSettings(config, await modelsToWarm()),
+        config.worker.maxTasksPerChild,
+        log,
+      );
+      await lanes.warm();
+      warmed = true;
+    },
+    isWarm: () => warmed,
+    async run(submission, signal) {
+      const taskId = randomUUID();
+      const limit = new AbortController();
+      const seconds = config.limits.imageSeconds;
+      const timer = setTimeout(() => limit.abort(new OutOfTime()), seconds * 1000);
+      underWay.set(taskId, { kind: submission.kind, since: Date.now() });
+      try {
+        const { queueLength } = config.limits;
+        if (queueLength > 0 && underWay.size > queueLength + config.worker.concurrency) {
+          throw new AppError('QUEUE_FULL', 'Too many requests are waiting at the moment. Try again later.', {
+            retryAfterSeconds: 10,
+          });
+        }
+        const result = await withRetry(taskId, submission, AbortSignal.any([signal, limit.signal]));
+        if (submission.options.annotate === 'auto') await keep(submission.base, result);
+        log.info(
+          {
+            taskId,
+            requestId: submission.requestId,
+            kind: submission.kind,
+            model: result.model,
+            timings: result.timings_ms,
+          },
+          'task done',
+        );
+        return { ...result, task_id: taskId };
+      } catch (error) {
+        await storage.remove(submission.file.name);
+        if (error instanceof OutOfTime)
+          throw new AppError('TIMEOUT', `The task took longer than the ${seconds} s it may take.`);
+        throw publicError(error);
+      } finally {
+        clearTimeout(timer);
+        underWay.delete(taskId);
+      }
+    },
+    async resultOf(base) {
+      const text = await readFile(storage.localPath(sidecarName(base)), 'utf8').catch(() => undefined);
+      return text === undefined ? undefined : TaskResult.parse(JSON.parse(text));
+    },
+    load(kind) {
+      const slots = config.worker.concurrency;
+      const all = [...underWay.values()];
+      const mine = all.filter((task) => task.kind === kind);
+      const waiting = Math.max(0, all.length - slots);
+      const oldest = waiting === 0 ? 0 : (Date.now() - Math.min(...all.slice(slots).map((task) => task.since))) / 1000;
+      return {
+        slots,
+        busy: Math.min(mine.length, slots),
+        waiting: Math.min(waiting, mine.length),
+        oldest_waiting_s: Math.round(oldest * 10) / 10,
+      };
+    },
+    async close() {
+      await lanes?.close();
+    },
+  };
+}
