@@ -1,0 +1,96 @@
+import { createHash } from 'node:crypto';
+import type { Request, RequestHandler } from 'express';
+import type { Redis } from 'ioredis';
+import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
+import { AppError } from '../errors.ts';
+import { KEYS } from '../queue/keys.ts';
+
+declare module 'express-serve-static-core' {
+  interface Request {
+    /** Name of the API key that the request came with, null where keys are off. */
+    owner: string | null;
+    id: string;
+  }
+}
+
+const digest = (text: string) => createHash('sha256').update(text).digest('hex');
+
+function presentedKey(request: Request): string | undefined {
+  const bearer = /^Bearer\s+(\S+)\s*$/i.exec(request.get('authorization') ?? '')?.[1];
+  return bearer ?? request.get('x-api-key');
+}
+
+/** Lets only known API keys pass and notes whose it was; without configured keys everybody passes. */
+export function requireApiKey(keys: readonly { name: string; key: string }[]): RequestHandler {
+  // Keys are looked up by their digest: neither content nor length of a key shows in the time it takes.
+  const names = new Map(keys.map(({ name, key }) => [digest(key), name]));
+  return (request, response, next) => {
+    request.owner = null;
+    if (names.size === 0) return next();
+    const key = presentedKey(request);
+    const name = key === undefined ? undefined : names.get(digest(key));
+    if (name === undefined) {
+      response.set('WWW-Authenticate', 'Bearer');
+      throw new AppError(
+        'UNAUTHORIZED',
+        'This needs a valid API key, as `Authorization: Bearer <key>` or `X-API-Key`.',
+      );
+    }
+    request.owner = name;
+    next();
+  };
+}
+
+/** True for a caller on this machine that no proxy speaks for. */
+export function isLoopback(request: Request): boolean {
+  const hops = Number(request.app.get('trust proxy') ?? 0);
+  if (hops === 0 && (request.get('x-forwarded-for') !== undefined || request.get('forwarded') !== undefined))
+    return false;
+  const address = request.ip ?? '';
+  return address === '::1' || /^(::ffff:)?127\./.test(address);
+}
+
+/** Metrics are for callers on this machine and for those who know the token. */
+export function requireMetricsAccess(token: string | undefined): RequestHandler {
+  const wanted = token === undefined ? undefined : digest(token);
+  return (request, _response, next) => {
+    const bearer = /^Bearer\s+(\S+)\s*$/i.exec(request.get('authorization') ?? '')?.[1];
+    if (wanted !== undefined && bearer !== undefined && digest(bearer) === wanted) return next();
+    if (isLoopback(request)) return next();
+    throw new AppError('FORBIDDEN', 'Metrics are for callers on this machine or with METRICS_TOKEN as bearer token.');
+  };
+}
+
+/** At most so many detections per key, else per address; counted in Redis for all web processes together. */
+export function limitRate(
+  limit: { points: number; seconds: number } | undefined,
+  redis: Redis | undefined,
+): RequestHandler {
+  if (limit === undefined) return (_request, _response, next) => next();
+  const options = { points: limit.points, duration: limit.seconds, keyPrefix: KEYS.rateLimit() };
+  const limiter =
+    redis === undefined ? new RateLimiterMemory(options) : new RateLimiterRedis({ ...options, storeClient: redis });
+  return async (request, response, next) => {
+    const headers = (state: RateLimiterRes) =>
+      response.set({
+        'RateLimit-Limit': String(limit.points),
+        'RateLimit-Remaining': String(Math.max(0, state.remainingPoints)),
+        'RateLimit-Reset': String(Math.ceil(state.msBeforeNext / 1000)),
+      });
+    try {
+      headers(await limiter.consume(request.owner === null ? `ip:${request.ip}` : `key:${request.owner}`));
+    } catch (error) {
+      if (!(error instanceof RateLimiterRes)) {
+        throw new AppError('QUEUE_UNAVAILABLE', 'The task queue cannot be reached at the moment. Try again shortly.', {
+          retryAfterSeconds: 5,
+          cause: error,
+        });
+      }
+      headers(error);
+      throw new AppError('RATE_LIMITED', 'Too many requests. Try again later.', {
+        retryAfterSeconds: Math.max(1, Math.ceil(error.msBeforeNext / 1000)),
+      });
+    }
+    next();
+  };
+}

@@ -1,0 +1,169 @@
+import { createHash } from 'node:crypto';
+import type { Request, RequestHandler, Response, Router } from 'express';
+import type { Config } from '../config.ts';
+import { KIND_NAMES, KINDS, type Kind, MEDIA, type Media } from '../contract/kinds.ts';
+import type { TaskOptions } from '../contract/options.ts';
+import type { TaskResult } from '../contract/results.ts';
+import { isFinished, type StoredFile } from '../contract/task.ts';
+import { AppError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { annotatedType } from '../media/media-types.ts';
+import { probeImage } from '../media/probe-image.ts';
+import type { ModelCatalog } from '../models/catalog.ts';
+import type { Submission, TaskService } from '../queue/task-service.ts';
+import { annotatedName, newBase, originalName } from '../storage/names.ts';
+import type { Storage } from '../storage/storage.ts';
+import { addRoute, clientGone, sendData } from './http.ts';
+import { chooseModel, completeOptions, type DetectionRequest, readDetectionRequest } from './request-options.ts';
+import { refuseTooLarge, type Upload, uploadReader } from './upload.ts';
+
+/** The sync mode's one door to the detectors. */
+export type SyncDetection = {
+  /** @throws AppError as a task would fail */
+  run(submission: Submission, signal: AbortSignal): Promise<TaskResult & { task_id: string }>;
+};
+
+export type DetectDependencies = {
+  config: Config;
+  catalog: ModelCatalog;
+  storage: Storage;
+  /** Exactly one of the two is there. */
+  tasks: TaskService | undefined;
+  sync: SyncDetection | undefined;
+  /** What stands between a request and its upload: rate limit. */
+  before: RequestHandler[];
+  log: Logger;
+};
+
+const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
+
+function readIdempotencyKey(request: Request): string | undefined {
+  const key = request.get('idempotency-key')?.trim();
+  if (key === undefined || key === '') return undefined;
+  if (!IDEMPOTENCY_KEY.test(key))
+    throw new AppError('BAD_REQUEST', 'Idempotency-Key must be 1 to 255 printable characters.');
+  return key;
+}
+
+/** Two requests are the same where file, route and every given option are. */
+function fingerprint(kind: Kind, media: Media, asked: DetectionRequest['options'], sha256: string): string {
+  const options = Object.entries(asked).sort(([a], [b]) => (a < b ? -1 : 1));
+  return createHash('sha256')
+    .update(JSON.stringify([kind, media, options, sha256]))
+    .digest('hex');
+}
+
+/** `POST /api/detect/<kind>/<media>` for every kind: upload -> storage -> queue, or straight to the detectors. */
+export function addDetectRoutes(router: Router, dependencies: DetectDependencies): void {
+  const { config, catalog, storage, tasks, sync, log } = dependencies;
+  const readUpload = uploadReader(storage, config.limits.uploadBytes);
+
+  async function store(
+    upload: Upload,
+    base: string,
+    options: TaskOptions,
+  ): Promise<{ file: StoredFile; annotated: string | null }> {
+    const header = await probeImage(upload.path, upload.head, { pixels: config.limits.imagePixels });
+    const name = originalName(base, header.extension);
+    await storage.commit(upload.path, name);
+    return {
+      file: {
+        name,
+        mime: header.mime,
+        bytes: upload.bytes,
+        sha256: upload.sha256,
+        width: header.width,
+        height: header.height,
+      },
+      annotated: options.annotate === 'false' ? null : annotatedName(base, annotatedType(header.mime).extension),
+    };
+  }
+
+  /** From a received upload to a submission whose file has its name; the upload is gone where that fails. */
+  async function prepare(
+    request: Request,
+    kind: Kind,
+    media: Media,
+    upload: Upload,
+  ): Promise<{ submission: Submission; waitMs: number | undefined }> {
+    try {
+      const { options: asked, waitMs } = readDetectionRequest(request.query, request.body, request.get('prefer'));
+      const model = await chooseModel(kind, asked.model, catalog, config.models);
+      const options = completeOptions(kind, model, asked, config.models);
+      const key = readIdempotencyKey(request);
+      const base = newBase();
+      const stored = await store(upload, base, options);
+      const idempotency =
+        key === undefined ? undefined : { key, fingerprint: fingerprint(kind, media, asked, upload.sha256) };
+      return {
+        submission: { kind, media, owner: request.owner, requestId: request.id, base, options, idempotency, ...stored },
+        waitMs,
+      };
+    } catch (error) {
+      await storage.discard(upload.path);
+      throw error;
+    }
+  }
+
+  async function answerQueued(
+    service: TaskService,
+    submission: Submission,
+    waitMs: number | undefined,
+    response: Response,
+  ): Promise<void> {
+    const { taskId, created } = await service.submit(submission).catch(async (error: unknown) => {
+      await storage.remove(submission.file.name);
+      throw error;
+    });
+    if (!created) await storage.remove(submission.file.name);
+    const { file, owner, kind } = submission;
+    log.info(
+      {
+        taskId,
+        requestId: submission.requestId,
+        queue: KINDS[kind].queue,
+        bytes: file.bytes,
+        mime: file.mime,
+        created,
+      },
+      'task accepted',
+    );
+    response.location(`/api/task/${taskId}`);
+    if (waitMs !== undefined) {
+      response.set('Preference-Applied', `wait=${waitMs / 1000}`);
+      // The task is accepted whatever happens while we wait for it.
+      const task = await service.waitForEnd(taskId, owner, waitMs, clientGone(response)).catch(() => undefined);
+      if (task !== undefined && isFinished(task.state)) return sendData(response, 200, task);
+    }
+    sendData(response, 202, { task_id: taskId, status: 'queued', message: KINDS[kind].taskQueued });
+  }
+
+  function handler(kind: Kind, media: Media): RequestHandler {
+    return async (request, response) => {
+      const upload = await readUpload(request, response);
+      const { submission, waitMs } = await prepare(request, kind, media, upload);
+      if (sync !== undefined) sendData(response, 200, await sync.run(submission, clientGone(response)));
+      else if (tasks !== undefined) await answerQueued(tasks, submission, waitMs, response);
+    };
+  }
+
+  /** What can be refused before anything is uploaded. */
+  function admit(kind: Kind): RequestHandler {
+    return async (request, _response, next) => {
+      readDetectionRequest(request.query, undefined, undefined);
+      const model =
+        typeof request.query.model === 'string' && request.query.model !== '' ? request.query.model : undefined;
+      await chooseModel(kind, model, catalog, config.models);
+      await tasks?.checkCapacity(kind);
+      next();
+    };
+  }
+
+  for (const kind of KIND_NAMES) {
+    for (const media of MEDIA) {
+      addRoute(router, `/detect/${kind}/${media}`, {
+        post: [refuseTooLarge(config.limits.uploadBytes), ...dependencies.before, admit(kind), handler(kind, media)],
+      });
+    }
+  }
+}

@@ -1,0 +1,44 @@
+import type { ErrorRequestHandler, RequestHandler } from 'express';
+import { errorEnvelope } from '../contract/envelope.ts';
+import { AppError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { publicError } from '../queue/failure.ts';
+
+/** Rest of a refused upload that is still taken in, so that the client gets to read why it was refused, in ms. */
+const LINGER_MS = 10_000;
+
+export const nothingHere: RequestHandler = (request) => {
+  throw new AppError('NOT_FOUND', `There is nothing at ${request.path.slice(0, 200)}.`);
+};
+
+/** Errors of Express itself (a malformed URL, a bad Range) carry a 4xx status. */
+function asAppError(error: unknown): AppError {
+  const status = (error as { status?: unknown } | null)?.status;
+  if (!(error instanceof AppError) && typeof status === 'number' && status >= 400 && status < 500) {
+    return new AppError(status === 404 ? 'NOT_FOUND' : 'BAD_REQUEST', 'The request cannot be understood.', {
+      cause: error,
+    });
+  }
+  return publicError(error);
+}
+
+/** Every error becomes the contract's envelope; what is our fault is logged with its cause, never sent. */
+export function errorHandler(log: Logger): ErrorRequestHandler {
+  return (error: unknown, request, response, next) => {
+    const known = asAppError(error);
+    if (known.status >= 500)
+      log.error(
+        { requestId: request.id, path: request.path, code: known.code, err: known.cause ?? known },
+        'request failed',
+      );
+    else log.debug({ requestId: request.id, path: request.path, code: known.code }, 'request refused');
+    if (response.headersSent) return next(error);
+    if (known.retryAfterSeconds !== undefined) response.set('Retry-After', String(known.retryAfterSeconds));
+    if (!request.complete) {
+      const giveUp = setTimeout(() => request.destroy(), LINGER_MS);
+      request.once('close', () => clearTimeout(giveUp));
+      request.resume();
+    }
+    response.status(known.status).json(errorEnvelope(known));
+  };
+}

@@ -1,0 +1,39 @@
+import type { RequestHandler, Response, Router } from 'express';
+import { successEnvelope } from '../contract/envelope.ts';
+import { AppError } from '../errors.ts';
+
+export function sendData(response: Response, status: number, data: unknown, message?: string): void {
+  response.status(status).json(successEnvelope(data, message));
+}
+
+type Method = 'get' | 'post' | 'delete';
+
+/** Registers the handlers of one path; any other method is answered 405 with `Allow`. */
+export function addRoute(
+  router: Router,
+  path: string,
+  handlers: Partial<Record<Method, RequestHandler | RequestHandler[]>>,
+): void {
+  const route = router.route(path);
+  const allowed: string[] = [];
+  for (const method of ['get', 'post', 'delete'] as const) {
+    const handler = handlers[method];
+    if (handler === undefined) continue;
+    allowed.push(method.toUpperCase(), ...(method === 'get' ? ['HEAD'] : []));
+    route[method](handler);
+  }
+  route.options((_request, response) => {
+    response.set('Allow', allowed.join(', ')).status(204).end();
+  });
+  route.all((request, response) => {
+    response.set('Allow', allowed.join(', '));
+    throw new AppError('METHOD_NOT_ALLOWED', `${request.method} is not possible here, only ${allowed.join(', ')}.`);
+  });
+}
+
+/** A signal that aborts when the client hangs up before it has its answer. */
+export function clientGone(response: Response): AbortSignal {
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  return gone.signal;
+}

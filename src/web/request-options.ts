@@ -1,0 +1,123 @@
+import type { ParsedQs } from 'qs';
+import type { z } from 'zod';
+import type { Config } from '../config.ts';
+import type { Kind } from '../contract/kinds.ts';
+import {
+  DEFAULT_MAX_DETECTIONS,
+  DEFAULT_PRIORITY,
+  ImageOptions,
+  type TaskOptions,
+  WAIT_LIMIT_SECONDS,
+  WaitParameter,
+} from '../contract/options.ts';
+import { AppError } from '../errors.ts';
+import type { ModelCatalog, ReadyModel } from '../models/catalog.ts';
+
+type Fields = Record<string, unknown>;
+
+/** The contract's answer for the first thing that is wrong with an option; all of them are in the details. */
+export function invalidOption(issues: { option: string; message: string }[]): AppError {
+  const first = issues[0] ?? { option: 'option', message: 'is wrong' };
+  return new AppError('INVALID_OPTION', `Option ${first.option} ${first.message}.`, { details: issues });
+}
+
+function optionIssues(error: z.ZodError): { option: string; message: string }[] {
+  return error.issues.flatMap((issue) =>
+    issue.code === 'unrecognized_keys'
+      ? issue.keys.map((option) => ({ option, message: 'is not known' }))
+      : [
+          {
+            option: String(issue.path[0] ?? ''),
+            message: issue.code === 'invalid_type' ? 'must be given once, as text' : issue.message,
+          },
+        ],
+  );
+}
+
+/** Parses with a schema whose keys are options. @throws AppError INVALID_OPTION */
+export function parseOptions<T>(schema: z.ZodType<T>, fields: Fields): T {
+  const parsed = schema.safeParse(fields);
+  if (!parsed.success) throw invalidOption(optionIssues(parsed.error));
+  return parsed.data;
+}
+
+export type DetectionRequest = { options: z.infer<typeof ImageOptions>; waitMs: number | undefined };
+
+/** Options of a detection from query and form together; the form wins. An empty value counts as not given. */
+export function readDetectionRequest(
+  query: ParsedQs,
+  form: Fields | undefined,
+  prefer: string | undefined,
+): DetectionRequest {
+  const fields: Fields = {};
+  for (const source of [query, form ?? {}]) {
+    for (const [name, value] of Object.entries(source)) if (value !== '') fields[name] = value;
+  }
+  const { wait, ...rest } = fields;
+  const options = parseOptions(ImageOptions, rest);
+  const preferred = /(?:^|[,;\s])wait=(\d+)/.exec(prefer ?? '')?.[1];
+  let seconds = preferred === undefined ? undefined : Number(preferred);
+  if (wait !== undefined) {
+    const parsed = WaitParameter.safeParse(wait);
+    if (!parsed.success)
+      throw invalidOption([{ option: 'wait', message: `must be a number of seconds, at most ${WAIT_LIMIT_SECONDS}` }]);
+    seconds = parsed.data;
+  }
+  return { options, waitMs: seconds === undefined ? undefined : Math.min(seconds, WAIT_LIMIT_SECONDS) * 1000 };
+}
+
+function modelUnavailable(kind: Kind, wanted: string): AppError {
+  const command = wanted === 'auto' ? 'npm run models -- pull' : `npm run models -- pull ${wanted}`;
+  return new AppError('MODEL_UNAVAILABLE', `There is no model for ${kind} detection here. \`${command}\` fetches it.`, {
+    retryAfterSeconds: 60,
+  });
+}
+
+/** The model for a request. @throws AppError MODEL_UNAVAILABLE, INVALID_OPTION */
+export async function chooseModel(
+  kind: Kind,
+  requested: string | undefined,
+  catalog: ModelCatalog,
+  settings: Config['models'],
+): Promise<ReadyModel> {
+  if (requested === undefined || requested === 'auto') {
+    const wanted = kind === 'face' ? settings.face : settings.object;
+    const model = await catalog.defaultFor(kind, wanted);
+    if (model === undefined) throw modelUnavailable(kind, wanted);
+    return model;
+  }
+  const model = await catalog.find(requested);
+  if (model !== undefined && model.task === kind) return model;
+  const known = (await catalog.known()).find(({ name, task }) => name === requested && task === kind);
+  if (known !== undefined && model === undefined) throw modelUnavailable(kind, requested);
+  const names = (await catalog.ready()).filter(({ task }) => task === kind).map(({ name }) => name);
+  throw invalidOption([{ option: 'model', message: `must be one of ${names.join(', ')}` }]);
+}
+
+/** Fills in what the request leaves open: request before environment before the model's own. */
+export function completeOptions(
+  kind: Kind,
+  model: ReadyModel,
+  asked: DetectionRequest['options'],
+  settings: Config['models'],
+): TaskOptions {
+  const unknown = asked.classes?.find((label) => !model.labels.includes(label));
+  if (unknown !== undefined)
+    throw invalidOption([{ option: 'classes', message: `names "${unknown}", which ${model.name} does not know` }]);
+  if (asked.input_size !== undefined && !model.input.free) {
+    throw invalidOption([
+      { option: 'input_size', message: `cannot be chosen for ${model.name}, which has a fixed input` },
+    ]);
+  }
+  const confidence = kind === 'face' ? settings.faceConfidence : settings.objectConfidence;
+  return {
+    model: model.name,
+    confidence: asked.confidence ?? confidence ?? model.defaults.confidence,
+    nms: asked.nms ?? settings.nms ?? model.defaults.nms,
+    ...(asked.classes === undefined ? {} : { classes: [...new Set(asked.classes)] }),
+    max_detections: asked.max_detections ?? DEFAULT_MAX_DETECTIONS,
+    ...(asked.input_size === undefined ? {} : { input_size: asked.input_size }),
+    annotate: asked.annotate ?? 'auto',
+    priority: asked.priority ?? DEFAULT_PRIORITY,
+  };
+}

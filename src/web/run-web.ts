@@ -1,0 +1,141 @@
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Config } from '../config.ts';
+import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
+import { AppError, StartError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { createCatalog } from '../models/catalog.ts';
+import { listenForEnds } from '../queue/ended.ts';
+import { readHealth, syncHealth } from '../queue/health.ts';
+import { queueMetrics, readScaling } from '../queue/metrics.ts';
+import { openQueues } from '../queue/queues.ts';
+import { connectFailFast, connectSubscriber, disconnect } from '../queue/redis.ts';
+import { createTaskService } from '../queue/tasks.ts';
+import { openLocalStorage } from '../storage/storage.ts';
+import { createSyncService } from '../worker/sync-service.ts';
+import { createApp, type WebDependencies } from './app.ts';
+import { startSweeper } from './sweeper.ts';
+
+/** A connection on which nothing moves for so long is closed, in ms; longer than the longest `Prefer: wait`. */
+const IDLE_LIMIT_MS = 90_000;
+
+/** A whole upload may take so long, in ms. */
+const REQUEST_LIMIT_MS = 30 * 60_000;
+
+export type RunningWeb = { url: string; stop(): Promise<void> };
+
+type ModeParts = Pick<
+  WebDependencies,
+  'redis' | 'tasks' | 'sync' | 'resultOf' | 'queueView' | 'health' | 'checkReady'
+> & {
+  close(): Promise<void>;
+};
+
+function listen(server: Server, host: string, port: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      reject(
+        error.code === 'EADDRINUSE'
+          ? new StartError(`Port ${port} on ${host} is taken. Set PORT to a free one.`)
+          : error,
+      ),
+    );
+    server.listen(port, host, () => {
+      const { port: actual } = server.address() as AddressInfo;
+      resolve(`http://${host.includes(':') ? `[${host}]` : host}:${actual}`);
+    });
+  });
+}
+
+/** Runs the web process: HTTP in front of the queue, or in sync mode in front of its own detectors. */
+export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
+  const storage = await openLocalStorage(config.paths.uploads, config.paths.tmp);
+  const catalog = createCatalog(config.paths.models, config.paths.manifest);
+  const wanted = (kind: Kind) => (kind === 'face' ? config.models.face : config.models.object);
+  const defaultModel = async (kind: Kind) => (await catalog.defaultFor(kind, wanted(kind)))?.name;
+  const sweep = { resultTtlSeconds: config.ttl.resultSeconds, uploadTtlSeconds: config.ttl.uploadSeconds };
+  const owners = config.web.apiKeys.map(({ name }) => name);
+
+  function asyncParts(): ModeParts {
+    const redis = connectFailFast(config.redis, log);
+    const subscriber = connectSubscriber(config.redis, log);
+    const queues = openQueues(redis);
+    const tasks = createTaskService(
+      redis,
+      queues,
+      listenForEnds(subscriber),
+      { resultTtlSeconds: config.ttl.resultSeconds, maxQueueLength: config.limits.queueLength },
+      log,
+    );
+    const sweeper = startSweeper(storage, { redis, queues }, owners, sweep, log);
+    return {
+      redis,
+      tasks,
+      sync: undefined,
+      resultOf: async (base) => (await tasks.findByFile(base))?.result,
+      queueView: { metrics: () => queueMetrics(redis, queues), scaling: () => readScaling(redis, queues) },
+      health: () => readHealth(redis, queues, async (kind) => (await defaultModel(kind)) !== undefined),
+      checkReady: async () => {
+        await Promise.all([redis.ping(), storage.checkWritable()]);
+      },
+      async close() {
+        await sweeper.stop();
+        await Promise.all(KIND_NAMES.map((kind) => queues[kind].close().catch(() => undefined)));
+        await Promise.all([disconnect(subscriber), disconnect(redis)]);
+      },
+    };
+  }
+
+  function syncParts(): ModeParts {
+    const sync = createSyncService(config, catalog, storage, log);
+    const sweeper = startSweeper(storage, undefined, owners, sweep, log);
+    const models = new Map<Kind, string | null>();
+    sync.warm().catch((error: unknown) => log.error({ err: error }, 'the detectors could not be loaded'));
+    return {
+      redis: undefined,
+      tasks: undefined,
+      sync,
+      resultOf: sync.resultOf,
+      queueView: undefined,
+      async health() {
+        for (const kind of KIND_NAMES) models.set(kind, (await defaultModel(kind)) ?? null);
+        return syncHealth((kind) => ({ ...sync.load(kind), model: models.get(kind) ?? null }));
+      },
+      async checkReady() {
+        await storage.checkWritable();
+        if (!sync.isWarm())
+          throw new AppError('MODEL_UNAVAILABLE', 'Not ready: the detectors are still loading.', {
+            retryAfterSeconds: 2,
+          });
+      },
+      async close() {
+        await sweeper.stop();
+        await sync.close();
+      },
+    };
+  }
+
+  const { close, ...parts } = config.mode === 'sync' ? syncParts() : asyncParts();
+  const app = createApp({ config, storage, catalog, defaultModel, log, ...parts });
+  const { createServer } = await import('node:http');
+  const server = createServer({ requestTimeout: REQUEST_LIMIT_MS, keepAliveTimeout: 65_000 }, app);
+  server.timeout = IDLE_LIMIT_MS;
+  const url = await listen(server, config.web.host, config.web.port).catch(async (error: unknown) => {
+    await close();
+    throw error;
+  });
+  log.info({ url, mode: config.mode }, 'web ready');
+
+  return {
+    url,
+    async stop() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeIdleConnections();
+      const grace = setTimeout(() => server.closeAllConnections(), config.worker.graceSeconds * 1000);
+      await closed;
+      clearTimeout(grace);
+      await close();
+      log.info('web stopped');
+    },
+  };
+}

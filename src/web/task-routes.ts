@@ -1,0 +1,64 @@
+import type { RequestHandler, Router } from 'express';
+import { z } from 'zod';
+import { QUEUE_NAMES } from '../contract/kinds.ts';
+import { TASK_STATES } from '../contract/task.ts';
+import { AppError } from '../errors.ts';
+import type { TaskService } from '../queue/task-service.ts';
+import type { Storage } from '../storage/storage.ts';
+import { isLoopback } from './access.ts';
+import { addRoute, sendData } from './http.ts';
+import { parseOptions } from './request-options.ts';
+
+const LIST_LIMIT = 200;
+
+export const ListParameters = z.strictObject({
+  state: z.enum(TASK_STATES, { error: `must be one of ${TASK_STATES.join(', ')}` }).optional(),
+  queue: z.enum(QUEUE_NAMES, { error: `must be one of ${QUEUE_NAMES.join(', ')}` }).optional(),
+  limit: z
+    .string()
+    .regex(/^\d+$/, 'must be a whole number')
+    .transform(Number)
+    .pipe(
+      z.number().min(1, `must be between 1 and ${LIST_LIMIT}`).max(LIST_LIMIT, `must be between 1 and ${LIST_LIMIT}`),
+    )
+    .default(50),
+  cursor: z.string().optional(),
+});
+
+/** Looking after tasks: list, one, cancel. */
+export function addTaskRoutes(router: Router, tasks: TaskService, storage: Storage, keysAreOn: boolean): void {
+  const list: RequestHandler = async (request, response) => {
+    if (!keysAreOn && !isLoopback(request)) {
+      throw new AppError('FORBIDDEN', 'Without API keys the list of tasks is for callers on this machine only.');
+    }
+    const { state, queue, limit, cursor } = parseOptions(ListParameters, request.query);
+    sendData(response, 200, await tasks.list({ owner: request.owner, state, queue, limit, cursor }));
+  };
+
+  const get: RequestHandler<{ id: string }> = async (request, response) => {
+    response.set('Cache-Control', 'no-store');
+    sendData(response, 200, await tasks.get(request.params.id, request.owner));
+  };
+
+  const cancel: RequestHandler<{ id: string }> = async (request, response) => {
+    const { files } = await tasks.cancel(request.params.id, request.owner);
+    await Promise.all(files.map((name) => storage.remove(name)));
+    sendData(response, 200, { task_id: request.params.id, state: 'REVOKED' }, 'The task is cancelled.');
+  };
+
+  addRoute(router, '/tasks', { get: list });
+  addRoute(router, '/task/:id', { get: get as RequestHandler, delete: cancel as RequestHandler });
+}
+
+/** The same routes where there are no tasks to look after. */
+export function addSyncTaskRoutes(router: Router): void {
+  const notFound: RequestHandler = () => {
+    throw new AppError('TASK_NOT_FOUND', 'In sync mode the answer to the upload is the result; there are no tasks.');
+  };
+  const notHere: RequestHandler = () => {
+    throw new AppError('NOT_IN_SYNC_MODE', 'In sync mode the answer to the upload is the result; there are no tasks.');
+  };
+  addRoute(router, '/tasks', { get: notHere });
+  addRoute(router, '/task/:id', { get: notFound, delete: notFound });
+  addRoute(router, '/task/:id/events', { get: notHere });
+}

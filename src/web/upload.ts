@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { Request, RequestHandler, Response } from 'express';
+import multer from 'multer';
+import { AppError } from '../errors.ts';
+import type { Storage } from '../storage/storage.ts';
+
+/** Bytes from the start of an upload by which its type is told. */
+const HEAD_BYTES = 4100;
+
+/** Boundaries, part headers and options around a file of the greatest size. */
+const MULTIPART_OVERHEAD_BYTES = 64 * 1024;
+
+export type Upload = { path: string; head: Uint8Array; bytes: number; sha256: string };
+
+type StoredPart = Express.Multer.File & { upload?: Upload };
+
+/** Streams a part to a temporary file; hash, size and first bytes are taken on the way. */
+async function receive(part: StoredPart, path: string): Promise<Upload> {
+  const hash = createHash('sha256');
+  const head: Buffer[] = [];
+  let headBytes = 0;
+  let bytes = 0;
+  const tap = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk);
+      bytes += chunk.length;
+      if (headBytes < HEAD_BYTES) {
+        head.push(Buffer.from(chunk.subarray(0, HEAD_BYTES - headBytes)));
+        headBytes += Math.min(chunk.length, HEAD_BYTES - headBytes);
+      }
+      done(null, chunk);
+    },
+  });
+  await pipeline(part.stream, tap, createWriteStream(path));
+  return { path, head: Buffer.concat(head), bytes, sha256: hash.digest('hex') };
+}
+
+function multerStorage(storage: Storage): multer.StorageEngine {
+  return {
+    _handleFile(_request, file, done) {
+      const path = storage.temporaryPath();
+      // Multer looks for `path` when the client hangs up in the middle.
+      file.path = path;
+      receive(file, path).then(
+        (upload) => done(null, { path, size: upload.bytes, upload } as Partial<StoredPart>),
+        (error: unknown) => void storage.discard(path).finally(() => done(error)),
+      );
+    },
+    _removeFile(_request, file, done) {
+      storage.discard(file.path).then(
+        () => done(null),
+        (error: unknown) => done(error as Error),
+      );
+    },
+  };
+}
+
+const noFile = () => new AppError('NO_FILE', 'Send the file as multipart/form-data in the field `file`.');
+
+const LIMIT_SENTENCES: Record<string, string> = {
+  LIMIT_PART_COUNT: 'The form has too many parts.',
+  LIMIT_FILE_COUNT: 'Send one file at a time.',
+  LIMIT_UNEXPECTED_FILE: 'Send one file at a time, in the field `file`.',
+  LIMIT_FIELD_COUNT: 'The form has too many fields.',
+  LIMIT_FIELD_KEY: 'The name of a form field is too long.',
+  LIMIT_FIELD_VALUE: 'The value of a form field is too long.',
+};
+
+/** What a client gets for an error of the multipart parser. */
+function uploadError(error: unknown, limitBytes: number): unknown {
+  if (error instanceof multer.MulterError) {
+    if (error.code === 'LIMIT_FILE_SIZE') return tooLarge(limitBytes);
+    if (error.code === 'LIMIT_UNEXPECTED_FILE' && error.field !== 'file') return noFile();
+    return new AppError('BAD_REQUEST', LIMIT_SENTENCES[error.code] ?? 'The form cannot be read.', { cause: error });
+  }
+  const code = (error as NodeJS.ErrnoException).code;
+  if (error instanceof AppError || (code !== undefined && /^E[A-Z]+$/.test(code) && code !== 'ECONNRESET'))
+    return error;
+  return new AppError('BAD_REQUEST', 'The multipart body is broken or was cut off.', { cause: error });
+}
+
+const tooLarge = (limitBytes: number) =>
+  new AppError('FILE_TOO_LARGE', `The file is larger than the ${limitBytes} bytes that are allowed.`);
+
+/** Refuses by the announced length, before a byte is read. */
+export function refuseTooLarge(limitBytes: number): RequestHandler {
+  return (request, _response, next) => {
+    if (Number(request.get('content-length') ?? 0) > limitBytes + MULTIPART_OVERHEAD_BYTES) throw tooLarge(limitBytes);
+    next();
+  };
+}
+
+/**
+ * Reads the multipart body: the file goes to a temporary file, the other fields to `request.body`.
+ *
+ * @throws AppError NO_FILE, FILE_TOO_LARGE, BAD_REQUEST; nothing stays behind then
+ */
+export function uploadReader(
+  storage: Storage,
+  limitBytes: number,
+): (request: Request, response: Response) => Promise<Upload> {
+  const single = multer({
+    storage: multerStorage(storage),
+    defParamCharset: 'utf8',
+    limits: {
+      fileSize: limitBytes,
+      files: 1,
+      fields: 40,
+      parts: 42,
+      fieldSize: 16 * 1024,
+      fieldNameSize: 100,
+      headerPairs: 50,
+    },
+  }).single('file');
+
+  return async (request, response) => {
+    await new Promise<void>((resolve, reject) => {
+      single(request, response, (error: unknown) => (error ? reject(uploadError(error, limitBytes)) : resolve()));
+    });
+    const upload = (request.file as StoredPart | undefined)?.upload;
+    if (upload === undefined) throw noFile();
+    if (upload.bytes === 0) {
+      await storage.discard(upload.path);
+      throw new AppError('NO_FILE', 'The file in the field `file` is empty.');
+    }
+    return upload;
+  };
+}
