@@ -2,21 +2,22 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { StartError } from '../errors.ts';
 
-/** A port to listen on and the names of the settings that choose it. */
-export type WantedPort = { host: string; port: number; portSetting: string; hostSetting: string };
+/** A port to listen on, on all addresses where `host` is undefined, and the names of the settings that choose it. */
+export type WantedPort = { host: string | undefined; port: number; portSetting: string; hostSetting?: string };
 
 function explain({ host, port, portSetting, hostSetting }: WantedPort, code: string | undefined): string {
+  const where = host === undefined ? '' : ` on ${host}`;
   switch (code) {
     case 'EADDRINUSE':
-      return `Port ${port} on ${host} is taken. Set ${portSetting} to a free one.`;
+      return `Port ${port}${where} is taken. Set ${portSetting} to a free one.`;
     case 'EACCES':
       return `This user may not listen on port ${port}. Set ${portSetting} to another one.`;
     case 'EADDRNOTAVAIL':
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
-      return `${hostSetting} is "${host}", which is no address of this machine.`;
+      return `${hostSetting ?? 'The host'} is "${host}", which is no address of this machine.`;
     default:
-      return `Port ${port} on ${host} cannot be used (${code ?? 'unknown error'}). Set ${portSetting} to another one.`;
+      return `Port ${port}${where} cannot be used (${code ?? 'unknown error'}). Set ${portSetting} to another one.`;
   }
 }
 
@@ -28,7 +29,8 @@ function explain({ host, port, portSetting, hostSetting }: WantedPort, code: str
 export async function requireFreePort(wanted: WantedPort): Promise<void> {
   const server = createServer();
   try {
-    server.listen({ host: wanted.host, port: wanted.port, exclusive: true });
+    const { host, port } = wanted;
+    server.listen({ port, exclusive: true, ...(host === undefined ? {} : { host }) });
     await once(server, 'listening');
   } catch (error) {
     throw new StartError(explain(wanted, (error as NodeJS.ErrnoException).code));
@@ -37,8 +39,27 @@ export async function requireFreePort(wanted: WantedPort): Promise<void> {
   await once(server, 'close');
 }
 
-/** The address to type into a browser on this machine. */
-export function browserUrl(host: string, port: number): string {
-  if (host === '0.0.0.0' || host === '::') return `http://localhost:${port}`;
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+const EVERYWHERE = new Set([undefined, '0.0.0.0', '::']);
+
+/**
+ * Two settings that ask for the same place would each find it free, and only clash once both processes listen.
+ *
+ * @throws StartError naming both
+ */
+export function requireDistinctPorts(ports: readonly WantedPort[]): void {
+  for (const [index, one] of ports.entries()) {
+    for (const other of ports.slice(index + 1)) {
+      const sameHost = one.host === other.host || EVERYWHERE.has(one.host) || EVERYWHERE.has(other.host);
+      if (one.port === other.port && one.port !== 0 && sameHost) {
+        throw new StartError(
+          `${one.portSetting} and ${other.portSetting} both ask for port ${one.port}. Change one of them.`,
+        );
+      }
+    }
+  }
+}
+
+/** An address that a browser on this machine takes, for one that may say "everywhere". */
+export function browserUrl(url: string): string {
+  return url.replace(/^(https?:\/\/)(0\.0\.0\.0|\[::\])(?=[:/]|$)/, '$1localhost');
 }

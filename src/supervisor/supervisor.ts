@@ -1,16 +1,15 @@
 import { join } from 'node:path';
 import { type Config, childEnvironment } from '../config.ts';
 import { KIND_NAMES } from '../contract/kinds.ts';
-import { StartError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { lockDataFolder } from './data-lock.ts';
-import { browserUrl, requireFreePort, type WantedPort } from './ports.ts';
+import { browserUrl, requireDistinctPorts, requireFreePort, type WantedPort } from './ports.ts';
 import { keepRedis } from './redis-keeper.ts';
 import { type ServiceProcess, startServiceProcess } from './service-process.ts';
 import { listenForStop } from './stop-signals.ts';
 
 /** Over GRACE_PERIOD: what a worker takes to hand back what it could not finish. */
-const HAND_BACK_MS = 1000;
+const HAND_BACK_MS = 1300;
 const SLOW_START_MS = 20_000;
 
 type Plan = { role: string; ports: WantedPort[]; environment: Record<string, string> };
@@ -29,7 +28,7 @@ function planProcesses(config: Config): Plan[] {
     const port = config.healthPort + index;
     return {
       role: `worker:${kind}`,
-      ports: [{ host: config.web.host, port, portSetting: 'HEALTH_PORT', hostSetting: 'HOST' }],
+      ports: [{ host: undefined, port, portSetting: 'HEALTH_PORT' }],
       environment: { HEALTH_PORT: String(port) },
     };
   });
@@ -42,32 +41,13 @@ function planProcesses(config: Config): Plan[] {
   return [web, ...workers, dashboard];
 }
 
-/** Two wanted ports that are the same would only clash when both processes listen. */
-function requireDistinct(ports: readonly WantedPort[]): void {
-  const seen = new Map<number, WantedPort>();
-  for (const wanted of ports) {
-    const other = seen.get(wanted.port);
-    if (other !== undefined && wanted.port !== 0) {
-      throw new StartError(
-        `${other.portSetting} and ${wanted.portSetting} both ask for ${wanted.port}. Change one of them.`,
-      );
-    }
-    seen.set(wanted.port, wanted);
-  }
-}
-
 function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-function tellAddresses(config: Config, urls: Map<string, string | undefined>, startedAt: number): void {
-  const web = urls.get('web') ?? browserUrl(config.web.host, config.web.port);
-  say(`web        ${web}`);
-  say(`docs       ${web}/docs`);
-  if (urls.has('dashboard')) {
-    say(`dashboard  ${urls.get('dashboard') ?? browserUrl(config.dashboard.host, config.dashboard.port)}`);
-  }
-  say(`Recognize is ready (${((performance.now() - startedAt) / 1000).toFixed(1)} s). Ctrl-C stops it.`);
+function tellAddress(role: string, url: string): void {
+  say(`${role.padEnd(10)} ${url}`);
+  if (role === 'web') say(`docs       ${url}/docs`);
 }
 
 function whenAborted(signal: AbortSignal): Promise<void> {
@@ -100,7 +80,6 @@ async function stopAll(processes: readonly ServiceProcess[], graceMs: number, fo
  * @throws StartError when the data folder or a port is taken, or when Redis or a process cannot start
  */
 export async function runSupervisor(config: Config, log: Logger): Promise<void> {
-  const startedAt = performance.now() - process.uptime() * 1000;
   const plans = planProcesses(config);
   const ports = plans.flatMap((plan) => plan.ports);
   // Nobody may read what we print any more; that is no reason to end.
@@ -108,7 +87,7 @@ export async function runSupervisor(config: Config, log: Logger): Promise<void> 
   const signals = listenForStop();
   const undo: (() => Promise<void>)[] = [async () => signals.dispose()];
   try {
-    requireDistinct(ports);
+    requireDistinctPorts(ports);
     const lock = await lockDataFolder(config.paths.data);
     undo.push(() => lock.release());
     for (const wanted of ports) await requireFreePort(wanted);
@@ -132,15 +111,17 @@ export async function runSupervisor(config: Config, log: Logger): Promise<void> 
     );
     undo.push(() => stopAll(processes, config.worker.graceSeconds * 1000 + HAND_BACK_MS, signals.force, log));
 
-    const urls = new Map<string, string | undefined>();
+    const waitingFor = new Set(plans.map(({ role }) => role));
     const allReady = Promise.all(
       processes.map(async ({ role, ready }) => {
-        urls.set(role, (await ready).url);
+        const { url } = await ready;
+        waitingFor.delete(role);
+        if (url !== undefined) tellAddress(role, browserUrl(url));
       }),
-    ).then(() => tellAddresses(config, urls, startedAt));
+    ).then(() => say(`Recognize is ready (${process.uptime().toFixed(1)} s). Ctrl-C stops it.`));
     const slowStart = setTimeout(() => {
-      const waitingFor = processes.map(({ role }) => role).filter((role) => !urls.has(role));
-      if (waitingFor.length > 0) log.warn({ waiting_for: waitingFor }, 'not all processes are ready yet');
+      if (waitingFor.size === 0) return;
+      say(`Still waiting for ${[...waitingFor].join(', ')}; /api/health says why.`);
     }, SLOW_START_MS);
     undo.push(async () => clearTimeout(slowStart));
 

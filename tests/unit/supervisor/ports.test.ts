@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { expect, it, onTestFinished } from 'vitest';
-import { browserUrl, requireFreePort } from '../../../src/supervisor/ports.ts';
+import { browserUrl, requireDistinctPorts, requireFreePort } from '../../../src/supervisor/ports.ts';
 
 const settings = { portSetting: 'PORT', hostSetting: 'HOST' };
 
@@ -31,9 +31,25 @@ it('names the setting of a host that is not this machine', async () => {
   );
 });
 
+it('tells two settings apart that ask for the same place', () => {
+  const web = { host: '127.0.0.1', port: 5000, ...settings };
+  const dashboard = { host: '127.0.0.1', port: 5000, portSetting: 'DASHBOARD_PORT', hostSetting: 'DASHBOARD_HOST' };
+  const sentence = 'PORT and DASHBOARD_PORT both ask for port 5000. Change one of them.';
+  expect(() => requireDistinctPorts([web, dashboard])).toThrow(sentence);
+  expect(() => requireDistinctPorts([web, { ...dashboard, host: '0.0.0.0' }])).toThrow(sentence);
+  expect(() => requireDistinctPorts([web, { ...dashboard, host: '127.0.0.2' }])).not.toThrow();
+  expect(() => requireDistinctPorts([web, { ...dashboard, port: 5555 }])).not.toThrow();
+  expect(() =>
+    requireDistinctPorts([
+      { ...web, port: 0 },
+      { ...dashboard, port: 0 },
+    ]),
+  ).not.toThrow();
+});
+
 it('shows addresses that a browser takes', () => {
-  expect(browserUrl('127.0.0.1', 5000)).toBe('http://127.0.0.1:5000');
-  expect(browserUrl('0.0.0.0', 5555)).toBe('http://localhost:5555');
-  expect(browserUrl('::', 5555)).toBe('http://localhost:5555');
-  expect(browserUrl('::1', 5000)).toBe('http://[::1]:5000');
+  expect(browserUrl('http://127.0.0.1:5000')).toBe('http://127.0.0.1:5000');
+  expect(browserUrl('http://0.0.0.0:5555')).toBe('http://localhost:5555');
+  expect(browserUrl('http://[::]:5555')).toBe('http://localhost:5555');
+  expect(browserUrl('http://[::1]:5000')).toBe('http://[::1]:5000');
 });
