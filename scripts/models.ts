@@ -1,8 +1,10 @@
+import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { type Config, loadConfig } from '../src/config.ts';
 import { StartError } from '../src/errors.ts';
+import { addModel, parseLabels } from '../src/models/add.ts';
 import { createCatalog } from '../src/models/catalog.ts';
 import { ADDED_FILE, type ModelEntry, readAdded, readManifest } from '../src/models/manifest.ts';
 import { CASCADE_DIRS, type PullOutcome, pullModel, removeStaleParts, verifyModel } from '../src/models/pull.ts';
@@ -118,6 +120,25 @@ async function verify(config: Config): Promise<number> {
   return here.every(({ state }) => state === 'ok') ? 0 : 1;
 }
 
+async function add(config: Config, file: string, name: string | undefined, labelsFile: string | undefined) {
+  let labels: string[] | undefined;
+  if (labelsFile !== undefined) {
+    const text = await readFile(labelsFile, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      throw new StartError(`${labelsFile} cannot be read (${error.code}).`);
+    });
+    labels = parseLabels(text);
+  }
+  // Loaded here alone: the other commands run without the runtime, and sooner.
+  const { tryOut } = await import('../src/detect/onnx.ts');
+  const shipped = await readManifest(shippedManifest(config));
+  const entry = await addModel({ file, name, labels, modelsDir: config.paths.models, shipped, tryOut });
+  say(
+    `${entry.name}: added (${entry.task}, layout ${entry.layout}, input ${inputOf(entry)}, ` +
+      `${entry.labels.length} labels, licence ${entry.licence})`,
+  );
+  return 0;
+}
+
 async function main(): Promise<number> {
   let parsed: { values: { name?: string; labels?: string; help?: boolean }; positionals: string[] };
   try {
@@ -138,6 +159,10 @@ async function main(): Promise<number> {
   if (command === 'list' && rest.length === 0) return list(config);
   if (command === 'pull') return pull(config, rest);
   if (command === 'verify' && rest.length === 0) return verify(config);
+  const [file, ...surplus] = rest;
+  if (command === 'add' && file !== undefined && surplus.length === 0) {
+    return add(config, file, values.name, values.labels);
+  }
   throw new StartError(USAGE);
 }
 

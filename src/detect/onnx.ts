@@ -88,7 +88,7 @@ function imageInput(session: ort.InferenceSession) {
  */
 export async function openNetwork(
   path: string,
-  settings: DetectorSettings,
+  settings: Pick<DetectorSettings, 'executionProviders'>,
   preprocessing: Preprocessing,
 ): Promise<Network> {
   const session = await createSession(path, settings.executionProviders, OPTIONS);
@@ -147,4 +147,23 @@ export async function openNetwork(
       await session.release();
     },
   };
+}
+
+/**
+ * Runs a model once on a plain picture of the given size, to see whether it works and what it gives.
+ *
+ * @throws Error when it cannot be loaded or run
+ */
+export async function tryOut(path: string, size: Size) {
+  const network = await openNetwork(
+    path,
+    { executionProviders: ['cpu'] },
+    { order: 'rgb', scale: (value) => value / 255, padding: 114, placement: 'corner' },
+  );
+  try {
+    const { outputs } = await network.infer({ data: new Uint8Array([114, 114, 114]), width: 1, height: 1 }, size);
+    return Object.entries(outputs).map(([name, { dims, data }]) => ({ name, dims, data }));
+  } finally {
+    await network.close();
+  }
 }

@@ -1,7 +1,7 @@
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ModelEntry } from './manifest.ts';
-import { copyFrom, download, PART_ENDING, sumOf, TRANSFER_TIMEOUTS, TransferError } from './transfer.ts';
+import { copyFrom, download, isPart, sumOf, TRANSFER_TIMEOUTS, TransferError } from './transfer.ts';
 
 /** Where OpenCV's cascades lie when the system has them: Debian and Ubuntu, from source, Homebrew. */
 export const CASCADE_DIRS = [
@@ -99,7 +99,7 @@ const STALE_AFTER_MS = 3_600_000;
 export async function removeStaleParts(modelsDir: string): Promise<void> {
   const names = await readdir(modelsDir).catch(() => []);
   for (const name of names) {
-    if (!name.startsWith('.') || !name.endsWith(PART_ENDING)) continue;
+    if (!isPart(name)) continue;
     const path = join(modelsDir, name);
     const found = await stat(path).catch(() => undefined);
     if (found !== undefined && Date.now() - found.mtimeMs > STALE_AFTER_MS) await rm(path, { force: true });

@@ -26,8 +26,16 @@ export const TRANSFER_TIMEOUTS: TransferTimeouts = { answerMs: 10_000, stallMs: 
 
 const LFS_POINTER = 'version https://git-lfs.github.com/spec/';
 
-/** Endings of files that are not whole yet. */
-export const PART_ENDING = '.part';
+const PART_ENDING = '.part';
+
+/** A temporary path for a file that is not whole yet, beside its final one. */
+export function partPath(dir: string, file: string): string {
+  return join(dir, `.${file}.${randomUUID()}${PART_ENDING}`);
+}
+
+export function isPart(name: string): boolean {
+  return name.startsWith('.') && name.endsWith(PART_ENDING);
+}
 
 function sizeMismatch(received: number, expected: Expected, head: Buffer): TransferError {
   if (head.toString('latin1', 0, LFS_POINTER.length) === LFS_POINTER) {
@@ -42,7 +50,7 @@ function sizeMismatch(received: number, expected: Expected, head: Buffer): Trans
  * @throws TransferError when size or sum is wrong
  */
 async function store(source: AsyncIterable<Uint8Array>, dir: string, expected: Expected): Promise<void> {
-  const part = join(dir, `.${expected.file}.${randomUUID()}${PART_ENDING}`);
+  const part = partPath(dir, expected.file);
   const file = await open(part, 'wx');
   try {
     const hash = createHash('sha256');
@@ -100,8 +108,8 @@ async function* guarded(body: AsyncIterable<Uint8Array>, onChunk: () => void): A
 }
 
 function whyUnreachable(error: unknown): string {
-  const { cause } = error as { cause?: { code?: string } };
-  return `cannot be reached (${cause?.code ?? (error as Error).message})`;
+  const { cause } = error as { cause?: { code?: string; message?: string } };
+  return `cannot be reached (${cause?.code ?? cause?.message ?? (error as Error).message})`;
 }
 
 /**
