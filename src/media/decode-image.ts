@@ -1,10 +1,10 @@
 import type { Frame, Size } from '../detect/detector.ts';
 import { readBmpPixels } from './ffmpeg.ts';
-import { DEFAULT_TIMEOUT_MS, explainReadError, type ImageLimits, unreadable } from './image-errors.ts';
+import { DEFAULT_TIMEOUT_MS, explainReadError, type ImageLimits, timeoutSeconds, unreadable } from './image-errors.ts';
 import { sharp } from './sharp.ts';
 
 /** What shows through transparent pixels: web pages and print are white, so that is what a person sees. */
-const BACKGROUND = '#ffffff';
+export const BACKGROUND = '#ffffff';
 
 /**
  * Decodes a picture to RGB at exactly `size`: turned as EXIF says, first frame of an animation, alpha flattened on
@@ -22,7 +22,7 @@ export async function decodeImage(path: string, mime: string, size: Size, limits
   try {
     return mime === 'image/bmp' ? await decodeBmp(path, size, limits) : await decodeWithSharp(path, size, limits);
   } catch (error) {
-    throw await explainReadError(error, path);
+    throw await explainReadError(error, path, limits.signal);
   }
 }
 
@@ -47,7 +47,7 @@ async function decodeWithSharp(path: string, size: Size, limits: ImageLimits): P
     .flatten({ background: BACKGROUND })
     .resize(size.width, size.height, { fit: 'fill', kernel: 'linear' })
     .toColourspace('srgb')
-    .timeout({ seconds: Math.max(1, Math.ceil((limits.timeoutMs ?? DEFAULT_TIMEOUT_MS) / 1000)) })
+    .timeout({ seconds: timeoutSeconds(limits) })
     .raw()
     .toBuffer({ resolveWithObject: true });
   if (info.channels !== 3) throw new Error(`expected 3 channels, got ${info.channels}`);

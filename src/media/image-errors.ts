@@ -13,6 +13,11 @@ export type ImageLimits = {
 
 export const DEFAULT_TIMEOUT_MS = 60_000;
 
+/** The time limit as sharp takes it: whole seconds, an hour at most. */
+export function timeoutSeconds({ timeoutMs = DEFAULT_TIMEOUT_MS }: ImageLimits): number {
+  return Math.min(3600, Math.max(1, Math.ceil(timeoutMs / 1000)));
+}
+
 export function unreadable(message: string, cause?: unknown): AppError {
   return new AppError('UNREADABLE_MEDIA', message, { cause });
 }
@@ -37,11 +42,12 @@ const FAULT_OF_SURROUNDINGS = /unix error|system error|out of memory|unable to o
 
 /**
  * What went wrong when libvips or ffmpeg gave up on a picture: a fault of storage or memory is a TransientError, a
- * decoder out of time AppError TIMEOUT, all else the file's own fault, AppError UNREADABLE_MEDIA.
+ * decoder out of time AppError TIMEOUT, all else the file's own fault, AppError UNREADABLE_MEDIA. After an abort it is
+ * the signal's reason.
  */
-export async function explainReadError(error: unknown, path: string): Promise<Error> {
+export async function explainReadError(error: unknown, path: string, signal?: AbortSignal): Promise<Error> {
+  if (signal?.aborted && signal.reason instanceof Error) return signal.reason;
   if (error instanceof AppError || error instanceof TransientError) return error;
-  if (error instanceof Error && error.name === 'AbortError') return error;
   const reason = error instanceof Error ? error.message : String(error);
   if (/^timeout:/.test(reason)) return new AppError('TIMEOUT', 'Reading the picture took too long.', { cause: error });
   if (FAULT_OF_SURROUNDINGS.test(reason) || !(await isReachable(path))) {

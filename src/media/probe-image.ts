@@ -59,7 +59,11 @@ async function readSize(path: string, mime: ImageMime): Promise<Size> {
   }
   if (header.compression === 'hevc') throw notAPicture();
   if (header.mediaType !== mime) throw unreadable('The picture is damaged in its header.');
-  const { width, height, orientation = 1 } = header;
-  if (width < 1 || height < 1) throw unreadable('The picture has no pixels.');
+  if (header.width < 1 || header.height < 1) throw unreadable('The picture has no pixels.');
+  return sizeAsSeen(header);
+}
+
+/** Width and height after the turn that EXIF asks for. */
+export function sizeAsSeen({ width, height, orientation = 1 }: Metadata): Size {
   return orientation >= 5 && orientation <= 8 ? { width: height, height: width } : { width, height };
 }

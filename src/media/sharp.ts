@@ -14,5 +14,7 @@ sharp.block({ operation: ['VipsForeignLoad'] });
 sharp.unblock({ operation: LOADERS });
 // Every picture is read once: libvips' operation cache would only hold memory and open files.
 sharp.cache(false);
+// Parallelism comes from many pictures at a time, one core each.
+sharp.concurrency(1);
 
 export { type Sharp, type SharpOptions, sharp };
