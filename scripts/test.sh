@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# npm test [-- <vitest arguments>]: runs the tests; the last line is always "N passed, N failed, N skipped".
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/system-packages.sh
+export PATH="$PWD/node_modules/.bin:$PATH"
+
+# What broke before the tests, such as `npm run check` in .ci/run, is counted as failed here.
+failed_before=${RECOGNIZE_FAILED_BEFORE:-0}
+
+close_with() {
+  local passed=$1 failed=$(($2 + failed_before)) skipped=$3
+  printf '\n%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+  [ "$failed" -eq 0 ]
+  exit
+}
+
+has_chromium() { have chromium || have chromium-browser || have google-chrome; }
+
+# Only the browser tests need it: unit and integration tests run without.
+ensure_chromium() {
+  [ $# -eq 0 ] || [[ "$*" == *e2e* ]] || return 0
+  has_chromium && return 0
+  if [ "$(uname -s)" = Linux ] && may_install; then
+    say 'Installing chromium for the browser tests'
+    apt_install chromium && has_chromium && return 0
+  fi
+  warn "Chromium is missing, so the browser tests will fail. Install it: $(install_command chromium)"
+}
+
+if ! command -v vitest >/dev/null; then
+  warn 'The npm packages are missing. Run: npm run setup'
+  close_with 0 1 0
+fi
+ensure_chromium "$@"
+
+counts=$(mktemp)
+trap 'rm -f "$counts"' EXIT
+# A signal ends the tests; this script still has to close.
+trap : INT TERM HUP
+RECOGNIZE_TEST_COUNTS=$counts vitest run "$@" </dev/null
+status=$?
+read -r passed failed skipped <"$counts" || { passed=0 failed=1 skipped=0; }
+# Errors after the last test, such as a process that was left behind, only show in the status.
+[ "$status" -eq 0 ] || [ "$failed" -gt 0 ] || failed=1
+close_with "$passed" "$failed" "$skipped"
