@@ -1,0 +1,86 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import process from 'node:process';
+import type { Config } from '../config.ts';
+import { KIND_NAMES } from '../contract/kinds.ts';
+import { StartError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { openQueues } from '../queue/queues.ts';
+import { connectFailFast, disconnect } from '../queue/redis.ts';
+import { resolveAccounts } from './accounts.ts';
+import { createDashboardApp } from './app.ts';
+
+export type RunningDashboard = { url: string; stop(): Promise<void> };
+
+/** Answers that are under way when the dashboard stops get so long to finish, in ms. */
+const STOP_GRACE_MS = 2000;
+
+function listen(server: Server, host: string, port: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      reject(
+        error.code === 'EADDRINUSE'
+          ? new StartError(`Port ${port} on ${host} is taken. Set DASHBOARD_PORT to a free one.`)
+          : error,
+      ),
+    );
+    server.listen(port, host, () => {
+      const { port: actual } = server.address() as AddressInfo;
+      resolve(`http://${host.includes(':') ? `[${host}]` : host}:${actual}`);
+    });
+  });
+}
+
+/** Past the logger: its lines also go to LOG_DIR. */
+function printPlainly(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+/**
+ * Runs the dashboard: Bull Board, metrics and health on DASHBOARD_HOST and DASHBOARD_PORT.
+ *
+ * @param print gets a password that was made, as a line for a person
+ * @throws StartError for a taken port or a login that cannot be used
+ */
+export async function runDashboard(
+  config: Config,
+  log: Logger,
+  print: (line: string) => void = printPlainly,
+): Promise<RunningDashboard> {
+  const accounts = await resolveAccounts(config.dashboard, config.paths.data, print);
+  const redis = connectFailFast(config.redis, log);
+  const queues = openQueues(redis);
+
+  async function close(): Promise<void> {
+    await Promise.all(KIND_NAMES.map((kind) => queues[kind].close().catch(() => undefined)));
+    await disconnect(redis);
+  }
+
+  const app = createDashboardApp({
+    redis,
+    queues,
+    accounts,
+    metricsToken: config.web.metricsToken,
+    trustProxyHops: config.web.trustProxyHops,
+    log,
+  });
+  const server = createServer(app);
+  const url = await listen(server, config.dashboard.host, config.dashboard.port).catch(async (error: unknown) => {
+    await close();
+    throw error;
+  });
+  log.info({ url, login: accounts.length > 0 }, 'dashboard ready');
+
+  return {
+    url,
+    async stop() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeIdleConnections();
+      const grace = setTimeout(() => server.closeAllConnections(), STOP_GRACE_MS);
+      await closed;
+      clearTimeout(grace);
+      await close();
+      log.info('dashboard stopped');
+    },
+  };
+}
