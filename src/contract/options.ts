@@ -13,9 +13,11 @@ const whole = z
   .transform(Number);
 
 const between = (min: number, max: number) => `must be between ${min} and ${max}`;
-const fraction = decimal.pipe(z.number().min(0, between(0, 1)).max(1, between(0, 1)));
-const wholeBetween = (min: number, max: number) =>
-  whole.pipe(z.number().min(min, between(min, max)).max(max, between(min, max)));
+const fraction = decimal.pipe(z.number(between(0, 1)).min(0, between(0, 1)).max(1, between(0, 1)));
+const integer = (min: number, max: number) =>
+  z.int(between(min, max)).min(min, between(min, max)).max(max, between(min, max));
+/** A whole number as text, both bounds allowed. */
+export const wholeBetween = (min: number, max: number) => whole.pipe(integer(min, max));
 
 export const DEFAULT_MAX_DETECTIONS = 100;
 export const DEFAULT_PRIORITY = 5;
@@ -44,8 +46,8 @@ export const ImageOptions = z.strictObject({
   max_detections: wholeBetween(1, 1000)
     .optional()
     .meta({ description: 'The best so many detections; 100 when unset.' }),
-  input_size: wholeBetween(320, 1280)
-    .pipe(z.number().multipleOf(32, 'must be a multiple of 32'))
+  input_size: whole
+    .pipe(integer(320, 1280).multipleOf(32, 'must be a multiple of 32'))
     .optional()
     .meta({ description: 'Longest side in pixels at which the model looks; only for models of free shape.' }),
   annotate: z
@@ -56,16 +58,18 @@ export const ImageOptions = z.strictObject({
 });
 
 /** Options of a task after defaults: what the worker obeys and what the task shows. */
-export const TaskOptions = z.object({
-  model: z.string(),
-  confidence: z.number(),
-  nms: z.number(),
-  classes: z.array(z.string()).optional(),
-  max_detections: z.int(),
-  input_size: z.int().optional(),
-  annotate: z.enum(['auto', 'true', 'false']),
-  priority: z.int(),
-});
+export const TaskOptions = z
+  .object({
+    model: z.string(),
+    confidence: z.number(),
+    nms: z.number(),
+    classes: z.array(z.string()).optional(),
+    max_detections: z.int(),
+    input_size: z.int().optional(),
+    annotate: z.enum(['auto', 'true', 'false']),
+    priority: z.int(),
+  })
+  .meta({ id: 'TaskOptions', description: 'Every option with its default filled in.' });
 export type TaskOptions = z.infer<typeof TaskOptions>;
 
 export const WAIT_LIMIT_SECONDS = 60;

@@ -1,18 +1,8 @@
 import type { Redis } from 'ioredis';
+import type { QueueDepth } from '../contract/answers.ts';
 import { KINDS, type Kind } from '../contract/kinds.ts';
 import { KEYS } from './keys.ts';
 import type { Queues } from './queues.ts';
-
-export type QueueDepth = {
-  waiting: number;
-  prioritized: number;
-  active: number;
-  /** Delayed jobs whose time has come. */
-  delayed_due: number;
-  /** Everything that a worker could take or has taken. */
-  depth: number;
-  oldest_waiting_s: number;
-};
 
 const PRIORITY_STEP = 0x100000000;
 const HIGHEST_PRIORITY = 20;

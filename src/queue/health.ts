@@ -1,42 +1,9 @@
 import type { Redis } from 'ioredis';
-import { z } from 'zod';
-import { KIND_NAMES, KINDS, type Kind, type QueueName } from '../contract/kinds.ts';
+import type { DetectionHealth, Health, RedisHealth } from '../contract/health.ts';
+import { KIND_NAMES, KINDS, type Kind } from '../contract/kinds.ts';
 import { queueDepth } from './depth.ts';
 import { liveWorkers } from './heartbeat.ts';
 import type { Queues } from './queues.ts';
-
-export const DetectionHealth = z.object({
-  up: z.boolean(),
-  workers: z.int(),
-  slots: z.int(),
-  busy: z.int(),
-  waiting: z.int(),
-  oldest_waiting_s: z.number(),
-  model: z.string().nullable(),
-  reason: z.string().optional(),
-});
-export type DetectionHealth = z.infer<typeof DetectionHealth>;
-
-export const RedisHealth = z.object({
-  up: z.boolean(),
-  latency_ms: z.number().nullable(),
-  reason: z.string().optional(),
-});
-
-export const Health = z
-  .object({
-    status: z.enum(['ok', 'degraded', 'down']),
-    mode: z.enum(['async', 'sync']),
-    services: z.object({
-      redis: RedisHealth,
-      ...(Object.fromEntries(KIND_NAMES.map((kind) => [KINDS[kind].queue, DetectionHealth])) as Record<
-        QueueName,
-        typeof DetectionHealth
-      >),
-    }),
-  })
-  .meta({ id: 'Health' });
-export type Health = z.infer<typeof Health>;
 
 const nothingKnown = (reason: string): DetectionHealth => ({
   up: false,
@@ -49,7 +16,7 @@ const nothingKnown = (reason: string): DetectionHealth => ({
   reason,
 });
 
-function services(redis: z.infer<typeof RedisHealth>, ofKind: (kind: Kind) => DetectionHealth): Health['services'] {
+function services(redis: RedisHealth, ofKind: (kind: Kind) => DetectionHealth): Health['services'] {
   return {
     redis,
     ...Object.fromEntries(KIND_NAMES.map((kind) => [KINDS[kind].queue, ofKind(kind)])),

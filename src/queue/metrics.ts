@@ -1,7 +1,8 @@
 import type { Redis } from 'ioredis';
 import { AggregatorRegistry, Gauge, type MetricObject, Registry } from 'prom-client';
+import type { ScalingView } from '../contract/answers.ts';
 import { KIND_NAMES, KINDS, type QueueName } from '../contract/kinds.ts';
-import { type QueueDepth, queueDepth } from './depth.ts';
+import { queueDepth } from './depth.ts';
 import { liveWorkers } from './heartbeat.ts';
 import type { Queues } from './queues.ts';
 import {
@@ -12,8 +13,6 @@ import {
   readStatistics,
   type Statistics,
 } from './statistics.ts';
-
-export type ScalingView = { queues: Record<QueueName, QueueDepth> };
 
 /** What an autoscaler needs to know of every queue. */
 export async function readScaling(redis: Redis, queues: Queues): Promise<ScalingView> {

@@ -1,8 +1,8 @@
 import type { RequestHandler, Router } from 'express';
+import type { Health } from '../contract/health.ts';
 import type { Kind } from '../contract/kinds.ts';
 import { AppError } from '../errors.ts';
 import type { ModelCatalog } from '../models/catalog.ts';
-import type { Health } from '../queue/health.ts';
 import { addRoute, sendData } from './http.ts';
 
 export type SystemDependencies = {

@@ -1,29 +1,11 @@
 import type { RequestHandler, Router } from 'express';
-import { z } from 'zod';
-import { QUEUE_NAMES } from '../contract/kinds.ts';
-import { TASK_STATES } from '../contract/task.ts';
+import { ListParameters } from '../contract/list-parameters.ts';
 import { AppError } from '../errors.ts';
 import type { TaskService } from '../queue/task-service.ts';
 import type { Storage } from '../storage/storage.ts';
 import { isLoopback } from './access.ts';
 import { addRoute, sendData } from './http.ts';
 import { parseOptions } from './request-options.ts';
-
-const LIST_LIMIT = 200;
-
-export const ListParameters = z.strictObject({
-  state: z.enum(TASK_STATES, { error: `must be one of ${TASK_STATES.join(', ')}` }).optional(),
-  queue: z.enum(QUEUE_NAMES, { error: `must be one of ${QUEUE_NAMES.join(', ')}` }).optional(),
-  limit: z
-    .string()
-    .regex(/^\d+$/, 'must be a whole number')
-    .transform(Number)
-    .pipe(
-      z.number().min(1, `must be between 1 and ${LIST_LIMIT}`).max(LIST_LIMIT, `must be between 1 and ${LIST_LIMIT}`),
-    )
-    .default(50),
-  cursor: z.string().optional(),
-});
 
 /** Looking after tasks: list, one, cancel. */
 export function addTaskRoutes(router: Router, tasks: TaskService, storage: Storage, keysAreOn: boolean): void {
