@@ -21,42 +21,45 @@ export function invalidOption(issues: { option: string; message: string }[]): Ap
   return new AppError('INVALID_OPTION', `Option ${first.option} ${first.message}.`, { details: issues });
 }
 
-function optionIssues(error: z.ZodError): { option: string; message: string }[] {
-  return error.issues.flatMap((issue) =>
-    issue.code === 'unrecognized_keys'
-      ? issue.keys.map((option) => ({ option, message: 'is not known' }))
-      : [
-          {
-            option: String(issue.path[0] ?? ''),
-            message: issue.code === 'invalid_type' ? 'must be given once, as text' : issue.message,
-          },
-        ],
-  );
+function optionIssues(error: z.ZodError, fields: Fields): { option: string; message: string }[] {
+  return error.issues.flatMap((issue) => {
+    if (issue.code === 'unrecognized_keys') return issue.keys.map((option) => ({ option, message: 'is not known' }));
+    const option = String(issue.path[0] ?? '');
+    return [{ option, message: typeof fields[option] === 'string' ? issue.message : 'must be given once, as text' }];
+  });
 }
 
 /** Parses with a schema whose keys are options. @throws AppError INVALID_OPTION */
 export function parseOptions<T>(schema: z.ZodType<T>, fields: Fields): T {
   const parsed = schema.safeParse(fields);
-  if (!parsed.success) throw invalidOption(optionIssues(parsed.error));
+  if (!parsed.success) throw invalidOption(optionIssues(parsed.error, fields));
   return parsed.data;
 }
 
 export type DetectionRequest = { options: z.infer<typeof ImageOptions>; waitMs: number | undefined };
 
-/** Options of a detection from query and form together; the form wins. An empty value counts as not given. */
+/** The seconds of RFC 7240's `wait`; a preference that cannot be read is no error. */
+function preferredWait(prefer: string | undefined): number | undefined {
+  const seconds = /(?:^|[,;\s])wait\s*=\s*"?(\d+)/i.exec(prefer ?? '')?.[1];
+  return seconds === undefined ? undefined : Number(seconds);
+}
+
+/**
+ * Options of a detection from query and form together; the form wins.
+ *
+ * @param prefer the header `Prefer`; the parameter `wait` wins
+ * @throws AppError INVALID_OPTION
+ */
 export function readDetectionRequest(
   query: ParsedQs,
   form: Fields | undefined,
   prefer: string | undefined,
 ): DetectionRequest {
-  const fields: Fields = {};
-  for (const source of [query, form ?? {}]) {
-    for (const [name, value] of Object.entries(source)) if (value !== '') fields[name] = value;
-  }
+  // Not assigned one by one: a field named __proto__ would vanish instead of being refused.
+  const fields: Fields = Object.fromEntries([query, form ?? {}].flatMap(Object.entries));
   const { wait, ...rest } = fields;
   const options = parseOptions(ImageOptions, rest);
-  const preferred = /(?:^|[,;\s])wait=(\d+)/.exec(prefer ?? '')?.[1];
-  let seconds = preferred === undefined ? undefined : Number(preferred);
+  let seconds = preferredWait(prefer);
   if (wait !== undefined) {
     const parsed = WaitParameter.safeParse(wait);
     if (!parsed.success)
