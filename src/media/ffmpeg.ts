@@ -2,10 +2,8 @@ import buildCommand from 'fluent-ffmpeg';
 import type { Size } from '../detect/detector.ts';
 import { type CageLimits, runCaged } from './cage.ts';
 
-/** Largest single allocation that ffmpeg may make, in bytes; a header that lies fails instead of filling memory. */
-const MAX_ALLOCATION = 2 ** 30;
-
-const ALWAYS = ['-nostdin', '-hide_banner', '-loglevel', 'error', '-max_alloc', String(MAX_ALLOCATION)];
+/** No questions asked; no single allocation above this many bytes, so that a header that lies cannot fill memory. */
+const ALWAYS = ['-nostdin', '-hide_banner', '-loglevel', 'error', '-max_alloc', String(2 ** 30)];
 
 /** Only the given file is opened, whatever it refers to. */
 const INPUT_CAGE = ['-protocol_whitelist', 'file,pipe'];

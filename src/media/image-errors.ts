@@ -38,7 +38,7 @@ async function isReachable(path: string): Promise<boolean> {
 }
 
 /** Faults of disk or memory as libvips words them: an errno, or its own allocation failing. */
-const FAULT_OF_SURROUNDINGS = /unix error|system error|out of memory|unable to open/i;
+const FAULT_OF_SURROUNDINGS = /unix error|system error|out of memory/i;
 
 /**
  * What went wrong when libvips or ffmpeg gave up on a picture: a fault of storage or memory is a TransientError, a

@@ -1,3 +1,5 @@
+import { extname } from 'node:path';
+
 /** What is known of a media type besides its name. */
 export type MediaType = { mime: string; extension: string };
 
@@ -27,8 +29,8 @@ export function imageExtension(mime: ImageMime): string {
 
 /** Media type to serve a stored file with, by the extension of its name; undefined for one that is never stored. */
 export function mimeOfName(name: string): ImageMime | undefined {
-  const extension = name.slice(name.lastIndexOf('.') + 1);
-  return IMAGE_MIMES.find((mime) => IMAGE_TYPES[mime] === extension);
+  const extension = extname(name);
+  return IMAGE_MIMES.find((mime) => `.${IMAGE_TYPES[mime]}` === extension);
 }
 
 /** Type of the annotated copy of a picture: PNG for PNG, WebP for WebP, else JPEG. */
