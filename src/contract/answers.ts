@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { KIND_NAMES, QUEUE_NAMES } from './kinds.ts';
+import { KIND_NAMES, QUEUE_NAMES, type QueueName } from './kinds.ts';
 import { TaskResult } from './results.ts';
 import { Task } from './task.ts';
 
@@ -62,7 +62,13 @@ export const QueueDepth = z
 export type QueueDepth = z.infer<typeof QueueDepth>;
 
 /** What an autoscaler needs to know. */
-export const ScalingView = z.object({ queues: z.record(z.enum(QUEUE_NAMES), QueueDepth) }).meta({ id: 'ScalingView' });
+export const ScalingView = z
+  .object({
+    queues: z.object(
+      Object.fromEntries(QUEUE_NAMES.map((queue) => [queue, QueueDepth])) as Record<QueueName, typeof QueueDepth>,
+    ),
+  })
+  .meta({ id: 'ScalingView' });
 export type ScalingView = z.infer<typeof ScalingView>;
 
 export const Live = z.object({ live: z.literal(true) });

@@ -1,7 +1,7 @@
 import express, { type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
 import type { Redis } from 'ioredis';
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { successEnvelope } from '../contract/envelope.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../log.ts';
@@ -82,6 +82,11 @@ export function createDashboardApp(dependencies: DashboardDependencies): Express
   const boards = createBoards(queues, (error) => answerFailedCall(error, redis, log));
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: 'recognize_dashboard_' });
+  const redisUp = new Gauge({
+    name: 'recognize_redis_up',
+    help: '1 where Redis answered this scrape',
+    registers: [registry],
+  });
 
   const app = express();
   app.set('trust proxy', trustProxyHops);
@@ -101,7 +106,9 @@ export function createDashboardApp(dependencies: DashboardDependencies): Express
   const login = requireLogin(accounts, log);
   const metricsAccess = acceptToken(metricsToken, login);
   app.get('/metrics', metricsAccess, async (_request, response) => {
-    const parts = [await registry.metrics(), await orUnavailable(queueMetrics(redis, queues))];
+    const ofQueues = await queueMetrics(redis, queues).catch(() => undefined);
+    redisUp.set(ofQueues === undefined ? 0 : 1);
+    const parts = [await registry.metrics(), ofQueues ?? ''];
     response.type(registry.contentType).send(parts.map((part) => `${part.trimEnd()}\n`).join(''));
   });
   app.get('/metrics/scaling', metricsAccess, async (_request, response) => {

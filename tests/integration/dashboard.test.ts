@@ -108,6 +108,7 @@ describe('on this machine', () => {
     const metrics = await call(`${url}/metrics`);
     expect(metrics.headers['content-type']).toMatch(/^text\/plain/);
     expect(metrics.body).toContain('recognize_queue_depth{queue="face_detection"} 0');
+    expect(metrics.body).toMatch(/^recognize_redis_up 1$/m);
     expect(metrics.body).toMatch(/^recognize_dashboard_process_resident_memory_bytes \d/m);
     const scaling = JSON.parse((await call(`${url}/metrics/scaling`)).body);
     expect(scaling.queues.object_detection).toEqual({
@@ -325,13 +326,16 @@ test('without Redis it says so at once, and recovers by itself', async () => {
   expect(page.status).toBe(503);
   expect(page.headers.refresh).toBe('5');
   expect(page.body).toContain('Redis does not answer');
-  for (const path of [QUEUE, '/metrics', '/metrics/scaling']) {
+  for (const path of [QUEUE, '/metrics/scaling']) {
     const refused = await call(url + path);
     expect(refused.status).toBe(503);
     expect(refused.headers['retry-after']).toBe('5');
     expect(JSON.parse(refused.body)).toMatchObject({ success: false, error_code: 'QUEUE_UNAVAILABLE' });
     expect(refused.body).not.toContain(redis.socket);
   }
+  const metrics = await call(`${url}/metrics`);
+  expect(metrics.status).toBe(200);
+  expect(metrics.body).toMatch(/^recognize_redis_up 0$/m);
   expect((await call(`${url}/api/health/live`)).status).toBe(200);
   expect(performance.now() - began).toBeLessThan(2000);
   await redis.restart();
@@ -343,7 +347,7 @@ test('a Redis that hangs is answered for within two seconds', async () => {
   const { url } = await start();
   process.kill(redis.pid(), 'SIGSTOP');
   try {
-    for (const path of [QUEUE, '/metrics', '/api/health/ready']) {
+    for (const path of [QUEUE, '/metrics/scaling', '/api/health/ready']) {
       const began = performance.now();
       const refused = await call(url + path);
       expect(refused.status).toBe(503);
