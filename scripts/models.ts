@@ -120,10 +120,13 @@ async function verify(config: Config): Promise<number> {
   return here.every(({ state }) => state === 'ok') ? 0 : 1;
 }
 
+/** Where the user typed the command: npm runs scripts from the project's folder. */
+const fromUser = (path: string) => resolve(process.env.INIT_CWD ?? '.', path);
+
 async function add(config: Config, file: string, name: string | undefined, labelsFile: string | undefined) {
   let labels: string[] | undefined;
   if (labelsFile !== undefined) {
-    const text = await readFile(labelsFile, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    const text = await readFile(fromUser(labelsFile), 'utf8').catch((error: NodeJS.ErrnoException) => {
       throw new StartError(`${labelsFile} cannot be read (${error.code}).`);
     });
     labels = parseLabels(text);
@@ -131,7 +134,7 @@ async function add(config: Config, file: string, name: string | undefined, label
   // Loaded here alone: the other commands run without the runtime, and sooner.
   const { tryOut } = await import('../src/detect/onnx.ts');
   const shipped = await readManifest(shippedManifest(config));
-  const entry = await addModel({ file, name, labels, modelsDir: config.paths.models, shipped, tryOut });
+  const entry = await addModel({ file: fromUser(file), name, labels, modelsDir: config.paths.models, shipped, tryOut });
   say(
     `${entry.name}: added (${entry.task}, layout ${entry.layout}, input ${inputOf(entry)}, ` +
       `${entry.labels.length} labels, licence ${entry.licence})`,

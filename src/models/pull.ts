@@ -48,6 +48,7 @@ const isUrl = (place: string) => /^https?:\/\//i.test(place);
 
 function shown(place: string): string {
   if (!isUrl(place)) return place;
+  if (!URL.canParse(place)) return place.replace(/\/\/.*@/, '//');
   const url = new URL(place);
   url.password = '';
   url.username = '';

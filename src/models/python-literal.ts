@@ -6,7 +6,7 @@ const TOKEN = /\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|(\d+)|([[\]{}(),:])
 type Token = { text: string } | { number: number } | { mark: string };
 
 function unescaped(raw: string): string {
-  return raw.replace(/\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8})|(.))/gis, (whole, x, u, long, plain) => {
+  return raw.replace(/\\(?:x([\da-fA-F]{2})|u([\da-fA-F]{4})|U([\da-fA-F]{8})|(.))/gsu, (whole, x, u, long, plain) => {
     const code = x ?? u ?? long;
     if (code === undefined) return ESCAPES[plain] ?? whole;
     const point = Number.parseInt(code, 16);

@@ -123,6 +123,7 @@ export async function download(
   expected: Expected,
   timeouts: TransferTimeouts = TRANSFER_TIMEOUTS,
 ): Promise<void> {
+  if (!URL.canParse(address)) throw new TransferError('is no valid URL');
   const url = new URL(address);
   // The length that a server states counts only for the plain bytes.
   const headers: Record<string, string> = { 'accept-encoding': 'identity' };
