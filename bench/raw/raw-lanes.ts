@@ -1,0 +1,46 @@
+import { resolve } from 'node:path';
+import type { Kind } from '../../src/contract/kinds.ts';
+import type { ReadyModel } from '../../src/models/catalog.ts';
+import { startChild } from '../child.ts';
+import type { PictureSet } from '../pictures.ts';
+import type { RawOrder, RawOutcome, RawWork } from './messages.ts';
+
+export type RawLanes = {
+  /** Pictures per second of all processes together. */
+  rate(seconds: number): Promise<number>;
+  /** Times in ms of one process while the others rest. */
+  times(work: RawWork, seconds: number, pauseMs?: number): Promise<number[]>;
+  close(): Promise<void>;
+};
+
+/** Starts `count` processes that detect without HTTP and queue; each has done its first pictures already. */
+export async function startRawLanes(
+  count: number,
+  kind: Kind,
+  model: ReadyModel,
+  pictures: PictureSet,
+): Promise<RawLanes> {
+  const script = resolve(import.meta.dirname, 'raw-lane.ts');
+  const children = Array.from({ length: count }, () => startChild<RawOrder, RawOutcome>(script));
+  const close = async () => {
+    await Promise.all(children.map((child) => child.close()));
+  };
+  try {
+    await Promise.all(children.map((child) => child.ask({ load: { kind, model, pictures } })));
+    await Promise.all(children.map((child) => child.ask({ work: 'detect', seconds: 0.5, pauseMs: 0 })));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    async rate(seconds) {
+      const outcomes = await Promise.all(children.map((child) => child.ask({ work: 'detect', seconds, pauseMs: 0 })));
+      return outcomes.reduce((sum, outcome) => sum + outcome.rounds / outcome.seconds, 0);
+    },
+    async times(work, seconds, pauseMs = 0) {
+      const outcome = await children[0]?.ask({ work, seconds, pauseMs });
+      return outcome?.timesMs ?? [];
+    },
+    close,
+  };
+}
