@@ -127,12 +127,11 @@ function parameters(route: RouteDescription, schemas: SchemaCollection): Json[] 
     ...(schema.type === 'array' ? { style: 'form', explode: false } : {}),
     schema,
   }));
-  const asHeaders = Object.entries(route.headers ?? {}).map(([name, { description, example }]) => ({
+  const asHeaders = Object.entries(route.headers ?? {}).map(([name, description]) => ({
     name,
     in: 'header',
     description,
     schema: { type: 'string' },
-    example,
   }));
   return [...inPath, ...asQuery, ...asHeaders];
 }

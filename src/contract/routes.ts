@@ -39,7 +39,8 @@ export type RouteDescription = {
   /** Path parameters by name. */
   pathParameters?: Record<string, string>;
   query?: z.ZodObject;
-  headers?: Record<string, { description: string; example: string }>;
+  /** Request headers: name and meaning. */
+  headers?: Record<string, string>;
   /** Fields of a multipart form besides `file`. */
   form?: z.ZodObject;
   answers: readonly Answer[];
@@ -71,11 +72,9 @@ function detection(kind: Kind, media: Media): RouteDescription {
     access: 'key',
     query: OPTIONS[media].extend({ wait: WaitParameter.optional().meta({ description: WAIT_NOTE }) }),
     headers: {
-      Prefer: { description: 'Wait for the end of the task before answering.', example: 'wait=10' },
-      'Idempotency-Key': {
-        description: 'A repeated request under the same key gets the task of the first one.',
-        example: '5f0e6f2c-order-4711',
-      },
+      Prefer: '`wait=<seconds>`: wait for the end of the task before answering.',
+      'Idempotency-Key':
+        'Up to 255 printable characters; a repeated request under the same key gets the task of the first.',
     },
     form: OPTIONS[media],
     answers: [
@@ -172,7 +171,7 @@ const FILE_ROUTES: RouteDescription[] = [
     description: 'By the URLs that results give. An annotated picture may be drawn when it is first asked for.',
     access: 'open',
     pathParameters: { name: 'Name of the file as a result gives it.' },
-    headers: { Range: { description: 'A part of the file.', example: 'bytes=0-1023' } },
+    headers: { Range: '`bytes=<first>-<last>`: a part of the file.' },
     answers: [
       { status: 200, description: 'The file.', content: { types: ['image/*'] } },
       { status: 206, description: 'The part that was asked for.', content: { types: ['image/*'] } },

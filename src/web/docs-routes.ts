@@ -22,6 +22,8 @@ const CONTENT_SECURITY_POLICY = [
   "style-src 'self' 'unsafe-inline'",
 ].join(';');
 
+const CACHED = { 'Cache-Control': 'public, max-age=3600' };
+
 const PAGE = `<!doctype html>
 <html lang="en">
 <head>
@@ -39,11 +41,24 @@ const PAGE = `<!doctype html>
 </html>
 `;
 
-const INITIALIZER = `SwaggerUIBundle({
+/**
+ * Swagger UI fills a form with values that it makes up and sends what is left empty, too: both would be refused. Here
+ * fields start empty, and only what somebody fills in is sent.
+ */
+const INITIALIZER = `const onlyWhatIsFilledIn = (system) => {
+  const { getSampleSchema } = system.fn;
+  return {
+    fn: { getSampleSchema: (schema, type, ...rest) => (type === false ? '' : getSampleSchema(schema, type, ...rest)) },
+    components: { ParameterIncludeEmpty: () => null },
+  };
+};
+
+SwaggerUIBundle({
   url: '/api/openapi.json',
   dom_id: '#docs',
   deepLinking: true,
   defaultModelsExpandDepth: 0,
+  plugins: [onlyWhatIsFilledIn],
   tryItOutEnabled: true,
   validatorUrl: null,
 });
@@ -66,10 +81,9 @@ export function addDocsRoutes(app: Express): void {
 
   const asset: RequestHandler<{ name: string }> = (request, response, next) => {
     const { name } = request.params;
-    response.set('Cache-Control', 'public, max-age=3600');
-    if (name === 'initializer.js') return void response.type('js').send(INITIALIZER);
+    if (name === 'initializer.js') return void response.set(CACHED).type('js').send(INITIALIZER);
     if (!ASSETS.has(name)) throw notFound();
-    response.sendFile(name, { root: SWAGGER_UI, cacheControl: false }, (error) => {
+    response.set(CACHED).sendFile(name, { root: SWAGGER_UI, cacheControl: false }, (error) => {
       if (error !== undefined && !response.headersSent) next(error);
     });
   };
