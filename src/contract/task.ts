@@ -74,7 +74,5 @@ export const JobData = z.object({
   /** Name under which the annotated copy is or will be, null when not wanted. */
   annotated: z.string().nullable(),
   options: TaskOptions,
-  /** Detection processes that died while they worked on it. */
-  losses: z.int().default(0),
 });
 export type JobData = z.infer<typeof JobData>;

@@ -4,16 +4,16 @@
  */
 import { constants, setPriority } from 'node:os';
 import process from 'node:process';
-import workerpool from 'workerpool';
 import type { Detector } from '../detect/detector.ts';
 import { createDetector } from '../detect/registry.ts';
 import { AppError } from '../errors.ts';
 import { createCatalog, type ModelCatalog } from '../models/catalog.ts';
 import { detectInPicture } from './picture.ts';
-import { type LaneAnswer, type LaneReady, LaneSettings, type PictureTask } from './protocol.ts';
+import { type LaneAnswer, type LaneMessage, type LaneOrder, LaneSettings, type PictureTask } from './protocol.ts';
 
-// A Ctrl-C reaches the whole process group; when this process ends is its parent's to say.
-process.on('SIGINT', () => undefined);
+// A Ctrl-C or a stop of the whole group reaches this process, too; when it ends is its parent's to say.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
+process.on('disconnect', () => process.exit(0));
 
 try {
   // Detection yields to the web process and to Redis, so that uploads stay quick on a busy machine.
@@ -53,16 +53,27 @@ function detectorFor(name: string): Promise<Detector> {
   return loading;
 }
 
-async function warm(given: unknown): Promise<LaneReady> {
+async function warmUp(name: string): Promise<void> {
+  const detector = await detectorFor(name);
+  const options = { confidence: 0.5, nms: 0.5, classes: undefined, maxDetections: 10, inputSize: undefined };
+  const size = detector.frameSize({ width: 640, height: 480 }, options);
+  await detector.detect({ ...size, data: new Uint8Array(size.width * size.height * 3) }, options);
+}
+
+/** Loads the models and runs each once. One that is missing is no reason to refuse tasks for another. */
+async function warm(given: LaneSettings): Promise<string[]> {
   settings = LaneSettings.parse(given);
   catalog = createCatalog(settings.modelsDir, settings.shippedManifest);
+  const problems: string[] = [];
   for (const name of settings.warm) {
-    const detector = await detectorFor(name);
-    const options = { confidence: 0.5, nms: 0.5, classes: undefined, maxDetections: 10, inputSize: undefined };
-    const size = detector.frameSize({ width: 640, height: 480 }, options);
-    await detector.detect({ ...size, data: new Uint8Array(size.width * size.height * 3) }, options);
+    try {
+      await warmUp(name);
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error;
+      problems.push(error.message);
+    }
   }
-  return { pid: process.pid, loaded: [...detectors.keys()] };
+  return problems;
 }
 
 async function picture(task: PictureTask): Promise<LaneAnswer> {
@@ -85,4 +96,15 @@ async function picture(task: PictureTask): Promise<LaneAnswer> {
   }
 }
 
-workerpool.worker({ warm, picture });
+const tell = (message: LaneMessage) => process.send?.(message);
+
+async function obey(order: LaneOrder): Promise<void> {
+  if (order.do === 'warm') {
+    tell({ is: 'ready', problems: await warm(order.settings) });
+    return;
+  }
+  tell({ is: 'begun' });
+  tell({ is: 'answer', answer: await picture(order.task) });
+}
+
+process.on('message', (order: LaneOrder) => void obey(order));

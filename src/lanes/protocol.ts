@@ -16,9 +16,6 @@ export const LaneSettings = z.object({
 });
 export type LaneSettings = z.infer<typeof LaneSettings>;
 
-export const LaneReady = z.object({ pid: z.int(), loaded: z.array(z.string()) });
-export type LaneReady = z.infer<typeof LaneReady>;
-
 /** One attempt at one picture. Paths are local; nothing of HTTP or queues gets in here. */
 export const PictureTask = z.object({
   taskId: z.string(),
@@ -62,3 +59,19 @@ export const LaneAnswer = z.discriminatedUnion('ok', [
   }),
 ]);
 export type LaneAnswer = z.infer<typeof LaneAnswer>;
+
+/** What a worker says to a detection process: its settings first and once, then one task at a time. */
+export type LaneOrder = { do: 'warm'; settings: LaneSettings } | { do: 'picture'; task: PictureTask };
+
+/** What a detection process says to its worker. */
+export const LaneMessage = z.discriminatedUnion('is', [
+  z.object({
+    is: z.literal('ready'),
+    /** Why a model that was to be warm is not: a sentence each. */
+    problems: z.array(z.string()),
+  }),
+  /** The task has arrived: from here on a death is one that the task may have caused. */
+  z.object({ is: z.literal('begun') }),
+  z.object({ is: z.literal('answer'), answer: LaneAnswer }),
+]);
+export type LaneMessage = z.infer<typeof LaneMessage>;

@@ -37,7 +37,7 @@ export async function queueDepth(redis: Redis, queues: Queues, kind: Kind): Prom
   const [counts, due, oldest] = await Promise.all([
     queues[kind].getJobCounts('waiting', 'prioritized', 'active'),
     // BullMQ's score of a delayed job is its time in ms, shifted by twelve bits of order.
-    redis.zcount(KEYS.job(name, 'delayed'), '-inf', (Date.now() + 1) * 0x1000),
+    redis.zcount(KEYS.delayed(name), '-inf', (Date.now() + 1) * 0x1000),
     oldestWaitingSeconds(redis, name),
   ]);
   const { waiting = 0, prioritized = 0, active = 0 } = counts;

@@ -2,11 +2,11 @@ import type { Redis } from 'ioredis';
 import { CHANNELS } from './keys.ts';
 
 export type EndedListener = {
-  /** Calls back once when the task ends; the returned function gives up. Costs nothing while nobody listens. */
+  /** Calls back once when the task ends; the returned function gives up. */
   once(taskId: string, callback: () => void): () => void;
 };
 
-/** Listens for the ends of tasks on a connection of its own, subscribed only while somebody waits. */
+/** Listens for the ends of tasks on a connection of its own, subscribed from the first time that somebody waits. */
 export function listenForEnds(subscriber: Redis): EndedListener {
   const waiting = new Map<string, Set<() => void>>();
   let subscribed = false;

@@ -1,10 +1,10 @@
 import type { TaskError } from '../contract/task.ts';
 import { AppError, isErrorCode } from '../errors.ts';
 
-/** What BullMQ itself writes when a job's worker died once too often. */
-const STALLED = /stalled more than allowable limit|started more than allowable limit/;
-
 export const LOST_SENTENCE = 'The process that worked on the task died twice; the task was given up.';
+
+/** Why a job failed whose task was cancelled while it ran. */
+export const REVOKED_REASON = 'REVOKED: cancelled';
 
 /** The one text in which a job keeps why it failed: `CODE: sentence`, details as JSON on a second line. */
 export function failureText(error: AppError): string {
@@ -14,7 +14,6 @@ export function failureText(error: AppError): string {
 
 /** Reads {@link failureText} back; what somebody else wrote becomes INTERNAL without its text. */
 export function parseFailure(reason: string): TaskError {
-  if (STALLED.test(reason)) return { error_code: 'WORKER_LOST', message: LOST_SENTENCE };
   const [first = '', second] = reason.split('\n', 2);
   const match = /^([A-Z_]+): (.*)$/.exec(first);
   const code = match?.[1];

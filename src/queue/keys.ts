@@ -9,6 +9,13 @@ const key = (...parts: (string | number)[]) => [PREFIX, ...parts].join(':');
 export const KEYS = {
   job: (queue: string, taskId: string) => key(queue, taskId),
   prioritized: (queue: string) => key(queue, 'prioritized'),
+  active: (queue: string) => key(queue, 'active'),
+  delayed: (queue: string) => key(queue, 'delayed'),
+  /** Jobs that are active and whose lock has not been renewed since the last look. */
+  stalled: (queue: string) => key(queue, 'stalled'),
+  /** What an idle worker waits for. */
+  marker: (queue: string) => key(queue, 'marker'),
+  lock: (queue: string, taskId: string) => key(queue, taskId, 'lock'),
   /** Record of a cancelled task; where it is, the task is REVOKED whatever its job says. */
   revoked: (taskId: string) => key('revoked', taskId),
   /** Sorted set of `queue:taskId` by creation time in ms; of all tasks, or of one API key's. */
@@ -26,6 +33,8 @@ export const KEYS = {
   /** Sorted set of worker names by last heartbeat in ms. */
   workers: () => key('workers'),
   worker: (name: string) => key('worker', name),
+  /** There as long as the worker process with this id lives. */
+  alive: (workerId: string) => key('alive', workerId),
   workerLease: (kind: string, number: number) => key('lease', kind, number),
   /** Hash of counters that outlive the worker which counted. */
   statistics: (queue: string) => key('statistics', queue),

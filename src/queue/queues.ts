@@ -8,14 +8,15 @@ export type Queues = Record<Kind, Queue>;
 /** Attempts of a task that failed for a reason that may pass. */
 export const ATTEMPTS = 3;
 
-/** Delay before a further attempt: exponential from 1 s with jitter, at most 30 s. */
-export const BACKOFF = { type: 'exponential', delay: 1000, jitter: 0.5 } as const;
+/** Delay before a further attempt: 1 to 2 s, then 2 to 4 s. */
+export const BACKOFF = { type: 'exponential', delay: 2000, jitter: 0.5 } as const;
 
-/** Lock times in ms: a killed worker's task is taken up again after 15 to 20 s. */
+/** Lock times in ms: a killed worker's task is taken up again after 10 to 20 s. */
 export const LOCK_DURATION_MS = 15_000;
+export const LOCK_RENEWAL_MS = 5_000;
 export const STALLED_INTERVAL_MS = 5_000;
 
-/** How often a worker may die under a task before the task is given up. */
+/** How often a detection process or a worker may die under a task before the task is given up. */
 export const MAX_LOSSES = 1;
 
 /** The producers' side of every queue, all on one connection. */
@@ -27,7 +28,8 @@ export function openQueues(connection: Redis): Queues {
       // Without these two a queue made while Redis is away would stay broken for ever.
       skipWaitingForReady: true,
       skipVersionCheck: true,
-      defaultJobOptions: { attempts: ATTEMPTS, backoff: BACKOFF },
+      // Stack traces belong into logs, not into every job.
+      defaultJobOptions: { attempts: ATTEMPTS, backoff: BACKOFF, stackTraceLimit: 0 },
     });
     // The connection reports its own faults; without a listener the queue's echo would end the process.
     queue.on('error', () => undefined);

@@ -36,12 +36,17 @@ export function recordStatistics(redis: Redis, queue: QueueName): StatisticsReco
       if (pending.size === 0) return;
       const batch = pending;
       pending = new Map();
-      const pipeline = redis.pipeline();
+      const transaction = redis.multi();
       for (const [field, amount] of batch) {
-        if (!field.endsWith(':sum')) pipeline.hincrby(KEYS.statistics(queue), field, amount);
-        else pipeline.hincrbyfloat(KEYS.statistics(queue), field, amount);
+        if (!field.endsWith(':sum')) transaction.hincrby(KEYS.statistics(queue), field, amount);
+        else transaction.hincrbyfloat(KEYS.statistics(queue), field, amount);
       }
-      await pipeline.exec();
+      try {
+        await transaction.exec();
+      } catch (error) {
+        for (const [field, amount] of batch) add(field, amount);
+        throw error;
+      }
     },
   };
 }

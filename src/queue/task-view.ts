@@ -1,5 +1,6 @@
 import type { Job } from 'bullmq';
-import { KINDS, type Kind } from '../contract/kinds.ts';
+import { KIND_NAMES, KINDS, type Kind, kindOfQueue } from '../contract/kinds.ts';
+import { DEFAULT_MAX_DETECTIONS, DEFAULT_PRIORITY, type TaskOptions } from '../contract/options.ts';
 import type { TaskResult } from '../contract/results.ts';
 import { JobData, type Task, type TaskState } from '../contract/task.ts';
 import { parseFailure } from './failure.ts';
@@ -9,12 +10,27 @@ export type OpenState = 'waiting' | 'active' | 'delayed';
 
 const isoTime = (ms: number | undefined) => (ms === undefined ? undefined : new Date(ms).toISOString());
 
-function statusSentence(state: TaskState, kind: Kind, data: JobData): string {
+/** What a task shows whose job was written by another version of the service. */
+const UNKNOWN_OPTIONS: TaskOptions = {
+  model: 'unknown',
+  confidence: 0,
+  nms: 0,
+  max_detections: DEFAULT_MAX_DETECTIONS,
+  annotate: 'false',
+  priority: DEFAULT_PRIORITY,
+};
+
+/** What a job carries; undefined where another version of the service wrote it. */
+export function readJobData(job: Job): JobData | undefined {
+  return JobData.safeParse(job.data).data;
+}
+
+function statusSentence(state: TaskState, kind: Kind, media: string): string {
   switch (state) {
     case 'PENDING':
       return 'Waiting in the queue';
     case 'PROCESSING':
-      return `${KINDS[kind].detecting} in ${data.media}`;
+      return `${KINDS[kind].detecting} in ${media}`;
     case 'RETRY':
       return 'Waiting to be tried again';
     case 'SUCCESS':
@@ -43,13 +59,15 @@ export function hasEnded(job: Job): boolean {
  * @param open where the job stands; only looked at while it has not ended
  */
 export function viewTask(job: Job, open: OpenState, position?: number): Task {
-  const data = JobData.parse(job.data);
+  const data = readJobData(job);
+  const kind = data?.kind ?? kindOfQueue(job.queueName) ?? KIND_NAMES[0];
+  const media = data?.media ?? job.name;
   const base = {
     task_id: job.id ?? '',
-    queue: KINDS[data.kind].queue,
+    queue: KINDS[kind].queue,
     attempts: job.attemptsStarted,
     created_at: new Date(job.timestamp).toISOString(),
-    options: data.options,
+    options: data?.options ?? UNKNOWN_OPTIONS,
     ...(job.processedBy === undefined ? {} : { worker: job.processedBy }),
     ...(job.processedOn === undefined ? {} : { started_at: new Date(job.processedOn).toISOString() }),
   };
@@ -58,7 +76,7 @@ export function viewTask(job: Job, open: OpenState, position?: number): Task {
     return {
       ...base,
       state,
-      status: statusSentence(state, data.kind, data),
+      status: statusSentence(state, kind, media),
       ...(state === 'PENDING' && position !== undefined ? { position } : {}),
     };
   }
@@ -68,7 +86,7 @@ export function viewTask(job: Job, open: OpenState, position?: number): Task {
     return {
       ...finished,
       state: 'SUCCESS',
-      status: statusSentence('SUCCESS', data.kind, data),
+      status: statusSentence('SUCCESS', kind, media),
       result: returned as TaskResult,
     };
   }

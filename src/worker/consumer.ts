@@ -1,21 +1,27 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Job, UnrecoverableError, WaitingError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { KINDS, type Kind } from '../contract/kinds.ts';
+import type { TaskResult } from '../contract/results.ts';
 import { JobData } from '../contract/task.ts';
 import { AppError, LaneLostError } from '../errors.ts';
 import type { Lanes } from '../lanes/lanes.ts';
 import type { Logger } from '../log.ts';
-import { announceEnd, whichAreRevoked } from '../queue/cancellations.ts';
-import { failureText, LOST_SENTENCE, publicError } from '../queue/failure.ts';
-import { PREFIX } from '../queue/keys.ts';
-import { LOCK_DURATION_MS, MAX_LOSSES, STALLED_INTERVAL_MS } from '../queue/queues.ts';
+import { trackAttempts } from '../queue/attempts.ts';
+import { failureText, LOST_SENTENCE, publicError, REVOKED_REASON } from '../queue/failure.ts';
+import { KEYS, PREFIX } from '../queue/keys.ts';
+import { LOCK_DURATION_MS, LOCK_RENEWAL_MS, MAX_LOSSES } from '../queue/queues.ts';
+import { watchForStalled } from '../queue/stalled.ts';
 import type { StatisticsRecorder } from '../queue/statistics.ts';
 import type { Storage } from '../storage/storage.ts';
-import { type Outcome, runTask } from './task-runner.ts';
+import { recordEnds } from './task-ends.ts';
+import { runTask } from './task-runner.ts';
 
 export type ConsumerOptions = {
   kind: Kind;
   workerName: string;
+  /** Under which this process says that it lives. */
+  workerId: string;
   lanes: Lanes;
   storage: Storage;
   statistics: StatisticsRecorder;
@@ -46,171 +52,192 @@ class Stopped extends Error {
   }
 }
 
-type Running = { abort: AbortController; startedAt: number };
+type Running = { abort: AbortController; startedAt: number; token: string };
+
+/** BullMQ must never fail a job for having stalled: {@link trackAttempts} knows better. */
+const NEVER = Number.MAX_SAFE_INTEGER;
+
+/** At the end of a drain: what it may take to end detection processes, and then to write what tasks have come to. */
+const HAND_BACK_MS = 300;
+const LAST_WORDS_MS = 500;
+
+/** BullMQ's way to say: no further attempt. */
+function final(error: AppError): UnrecoverableError {
+  return Object.assign(new UnrecoverableError(failureText(error)), { cause: error.cause });
+}
 
 /** Takes tasks of one queue and runs as many at a time as there are lanes. */
-export function createConsumer(connection: Redis, options: ConsumerOptions, log: Logger): Consumer {
-  const { kind, lanes, storage, statistics } = options;
+export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logger): Consumer {
+  const { kind, lanes, storage, statistics, timeLimitSeconds } = options;
+  const { queue } = KINDS[kind];
   const running = new Map<string, Running>();
-  const totals = { done: 0, failed: 0 };
+  const attempts = trackAttempts(redis, queue, options.workerId);
   let draining = false;
+  let outages = 0;
+  let stalled: { stop(): void } | undefined;
 
-  const worker = new Worker(KINDS[kind].queue, process, {
-    connection,
+  const worker = new Worker<unknown, TaskResult>(queue, handle, {
+    connection: redis,
     prefix: PREFIX,
     autorun: false,
     name: options.workerName,
     concurrency: lanes.count,
     lockDuration: LOCK_DURATION_MS,
-    stalledInterval: STALLED_INTERVAL_MS,
-    maxStalledCount: MAX_LOSSES,
+    lockRenewTime: LOCK_RENEWAL_MS,
+    skipStalledCheck: true,
+    maxStalledCount: NEVER,
     runRetryDelay: 1000,
     removeOnComplete: { age: options.resultTtlSeconds, limit: 1000 },
     removeOnFail: { age: options.resultTtlSeconds, limit: 1000 },
     metrics: { maxDataPoints: 24 * 60 },
   });
   worker.on('error', (error) => log.warn({ err: { message: error.message } }, 'queue connection'));
-  worker.on('stalled', (taskId) => {
-    statistics.count('stalled');
-    log.warn({ taskId }, 'the worker of this task has died; it is queued again');
-  });
   worker.on('lockRenewalFailed', (taskIds: string[]) => {
-    for (const taskId of taskIds) stop(taskId, 'lock-lost');
+    for (const taskId of taskIds) void keepOrStop(taskId);
   });
-  const ended = (job: Job | undefined) => {
-    if (job?.id === undefined || job.finishedOn === undefined) return;
-    announceEnd(connection, job.id).catch(() => undefined);
+  const ends = recordEnds(worker, redis, statistics, log);
+  const onOutage = () => {
+    outages++;
   };
-  worker.on('completed', ended);
-  worker.on('failed', ended);
+  redis.on('close', onOutage);
 
   function stop(taskId: string, reason: StopReason): void {
     running.get(taskId)?.abort.abort(new Stopped(reason));
   }
 
-  async function handBack(job: Job, token: string | undefined): Promise<never> {
+  /** A lock runs out while Redis is away; the task goes on where no other worker has taken it since. */
+  async function keepOrStop(taskId: string): Promise<void> {
+    const token = running.get(taskId)?.token;
+    if (token === undefined) return;
+    const held = await attempts.hold(taskId, token).catch(() => true);
+    if (!held) stop(taskId, 'lock-lost');
+  }
+
+  async function handBack(job: Job, taskId: string, token: string): Promise<never> {
+    await attempts.leave(taskId);
     await job.moveToWait(token);
+    // BullMQ wakes nobody up for a job that comes back.
+    await redis.zadd(KEYS.marker(queue), 0, '0');
+    log.info({ taskId }, 'task given back to the queue');
     throw new WaitingError();
   }
 
-  /** BullMQ's way to say: no further attempt. */
-  const final = (error: AppError) => new UnrecoverableError(failureText(error));
-
-  /** A detection process has died under the task: once is forgiven. */
-  async function countLoss(job: Job, data: JobData, error: LaneLostError): Promise<never> {
-    statistics.count('lanes_lost');
-    const losses = data.losses + 1;
-    await job.updateData({ ...data, losses });
-    if (losses + job.stalledCounter > MAX_LOSSES) throw final(new AppError('WORKER_LOST', LOST_SENTENCE));
-    throw error;
-  }
-
-  async function refuse(
-    job: Job,
-    taskId: string,
-    data: JobData,
-    error: unknown,
-    token: string | undefined,
-  ): Promise<never> {
-    if (error instanceof Stopped) {
-      if (error.reason === 'handed-back') return handBack(job, token);
-      if (error.reason === 'timeout') {
-        statistics.count('timeouts');
-        throw final(
-          new AppError('TIMEOUT', `The task took longer than the ${options.timeLimitSeconds} s it may take.`),
-        );
-      }
-      if (error.reason === 'revoked') {
-        statistics.count('revoked');
-        throw new UnrecoverableError('REVOKED: cancelled');
-      }
-      throw error;
+  /** The task is tried again after a while, as often as the job's options allow. */
+  async function retry(job: Job, taskId: string, error: unknown): Promise<never> {
+    const refusal = final(publicError(error));
+    if (job.attemptsMade + 1 >= (job.opts.attempts ?? 1)) {
+      await attempts.end(taskId);
+      throw refusal;
     }
-    if (draining && error instanceof LaneLostError) return handBack(job, token);
-    if (error instanceof LaneLostError) return countLoss(job, data, error);
-    if (error instanceof AppError) throw final(error);
-    const attemptsLeft = job.attemptsMade + 1 < (job.opts.attempts ?? 1);
-    if (!attemptsLeft) throw final(publicError(error));
+    if (!(error instanceof LaneLostError)) await attempts.leave(taskId);
     log.warn({ taskId, err: error }, 'attempt failed; the task is tried again');
-    throw error;
+    throw new Error(refusal.message);
   }
 
-  async function process(job: Job, token?: string): Promise<Outcome['result']> {
-    const taskId = job.id ?? '';
-    const startedAt = Date.now();
-    const waitMs = Math.max(0, startedAt - job.timestamp);
-    const parsed = JobData.safeParse(job.data);
-    if (!parsed.success) {
-      throw final(new AppError('INTERNAL', 'The task was written by another version of the service.'));
+  async function giveUp(taskId: string, error: AppError): Promise<never> {
+    await attempts.end(taskId);
+    throw final(error);
+  }
+
+  /** How an attempt that has failed goes on: always by throwing what tells BullMQ. */
+  async function refuse(job: Job, taskId: string, token: string, error: unknown): Promise<never> {
+    const reason = error instanceof Stopped ? error.reason : undefined;
+    switch (reason) {
+      case 'lock-lost':
+        throw error;
+      case 'handed-back':
+        return handBack(job, taskId, token);
+      case 'timeout':
+        statistics.count('timeouts');
+        return giveUp(
+          taskId,
+          new AppError('TIMEOUT', `The task took longer than the ${timeLimitSeconds} s it may take.`),
+        );
+      case 'revoked':
+        await attempts.end(taskId);
+        throw new UnrecoverableError(REVOKED_REASON);
     }
-    const data = parsed.data;
-    const taskLog = log.child({ taskId, requestId: data.request_id });
-    const abort = new AbortController();
-    running.set(taskId, { abort, startedAt });
-    const limit = setTimeout(() => stop(taskId, 'timeout'), options.timeLimitSeconds * 1000);
+    if (error instanceof AppError) return giveUp(taskId, error);
+    if (!(error instanceof LaneLostError)) return retry(job, taskId, error);
+    if (draining) return handBack(job, taskId, token);
+    statistics.count('lanes_lost');
+    const losses = await attempts.lose(taskId);
+    return losses > MAX_LOSSES ? giveUp(taskId, lost(error)) : retry(job, taskId, error);
+  }
+
+  const lost = (cause?: unknown) => new AppError('WORKER_LOST', LOST_SENTENCE, { cause });
+
+  async function attempt(job: Job, taskId: string, { abort, startedAt }: Running): Promise<TaskResult> {
+    const data = JobData.safeParse(job.data).data;
+    if (data === undefined) throw new AppError('INTERNAL', 'The task was written by another version of the service.');
+    const { revoked, losses } = await attempts.begin(taskId);
+    if (revoked) throw new Stopped('revoked');
+    if (losses > MAX_LOSSES) throw lost();
+    const waitMs = Math.max(0, startedAt - job.timestamp);
+    const limit = setTimeout(() => stop(taskId, 'timeout'), timeLimitSeconds * 1000);
     try {
-      if (data.losses + job.stalledCounter > MAX_LOSSES) throw new AppError('WORKER_LOST', LOST_SENTENCE);
-      if ((await whichAreRevoked(connection, [taskId])).length > 0) throw new Stopped('revoked');
-      const { result, timings } = await runTask(taskId, data, waitMs, { lanes, storage }, abort.signal);
-      totals.done++;
-      statistics.count('succeeded');
-      statistics.observe('wait', timings.wait / 1000);
-      statistics.observe('run', (timings.total - timings.wait) / 1000);
-      statistics.observe('decode', timings.decode / 1000);
-      statistics.observe('inference', timings.inference / 1000);
-      statistics.observe('postprocess', timings.postprocess / 1000);
-      taskLog.info(
-        { media: data.media, bytes: data.file.bytes, model: result.model, attempt: job.attemptsStarted, timings },
-        'task done',
-      );
-      return result;
-    } catch (error) {
-      return await refuse(job, taskId, data, error, token).catch((refusal: unknown) => {
-        const willRetry = !(refusal instanceof UnrecoverableError) && !(refusal instanceof WaitingError);
-        if (refusal instanceof UnrecoverableError) {
-          totals.failed++;
-          if (!refusal.message.startsWith('REVOKED')) statistics.count('failed');
-          const cause = error instanceof Error && error.cause !== undefined ? String(error.cause) : undefined;
-          taskLog.warn(
-            {
-              media: data.media,
-              reason: refusal.message,
-              cause,
-              attempt: job.attemptsStarted,
-              ms: Date.now() - startedAt,
-            },
-            'task ended without result',
-          );
-        } else if (willRetry) statistics.count('retried');
-        else taskLog.info('task given back to the queue');
-        throw refusal;
-      });
+      return await runTask(taskId, data, waitMs, { lanes, storage }, abort.signal);
     } finally {
       clearTimeout(limit);
+    }
+  }
+
+  /** What a task comes to can only be written with its lock, which may have run out together with Redis. */
+  async function ensureLock(taskId: string, token: string, outagesBefore: number): Promise<void> {
+    if (outages === outagesBefore && redis.status === 'ready') return;
+    if (!(await attempts.hold(taskId, token))) throw new Stopped('lock-lost');
+  }
+
+  async function handle(job: Job, token = ''): Promise<TaskResult> {
+    const taskId = job.id ?? '';
+    if (draining) return handBack(job, taskId, token);
+    const outagesBefore = outages;
+    const current: Running = { abort: new AbortController(), startedAt: Date.now(), token };
+    running.set(taskId, current);
+    try {
+      const result = await attempt(job, taskId, current);
+      await ensureLock(taskId, token, outagesBefore);
+      return result;
+    } catch (error) {
+      await ensureLock(taskId, token, outagesBefore);
+      return await refuse(job, taskId, token, error);
+    } finally {
       running.delete(taskId);
     }
+  }
+
+  async function whenIdle(limitMs: number): Promise<void> {
+    const until = performance.now() + limitMs;
+    while (running.size > 0 && performance.now() < until) await sleep(20);
   }
 
   return {
     start() {
       worker.run().catch((error: unknown) => log.error({ err: error }, 'the consumer ended unexpectedly'));
+      stalled = watchForStalled(
+        redis,
+        () => worker.getBackend().moveStalledJobsToWait(),
+        (taskId) => {
+          statistics.count('stalled');
+          log.warn({ taskId }, 'the worker of this task has fallen silent; the task is queued again');
+        },
+        log,
+      );
     },
     current: () => [...running].map(([task_id, { startedAt }]) => ({ task_id, started_at: startedAt })),
-    totals: () => ({ ...totals }),
+    totals: ends.totals,
     cancel: (taskId) => stop(taskId, 'revoked'),
     async drain(graceMs) {
       draining = true;
-      const closing = worker.close();
-      const timer = setTimeout(() => {
+      stalled?.stop();
+      const closed = worker.close().catch((error: unknown) => log.warn({ err: error }, 'closing the consumer'));
+      const handBackAll = setTimeout(() => {
         for (const taskId of running.keys()) stop(taskId, 'handed-back');
       }, graceMs);
-      // Without Redis the last words of a task cannot be written; the stalled check takes such a task up again.
-      const patience = new Promise((resolvePatience) => setTimeout(resolvePatience, graceMs + 1200).unref());
-      try {
-        await Promise.race([closing, patience]);
-      } finally {
-        clearTimeout(timer);
-      }
+      // Without Redis nothing can be written or given back; another worker will find what is left.
+      await Promise.race([closed, whenIdle(graceMs + HAND_BACK_MS).then(() => sleep(LAST_WORDS_MS))]);
+      clearTimeout(handBackAll);
+      redis.off('close', onOutage);
     },
   };
 }

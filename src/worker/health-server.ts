@@ -1,6 +1,11 @@
 import { createServer, type Server } from 'node:http';
+import { StartError } from '../errors.ts';
 
-/** Serves `/api/health/live` and `/api/health/ready` for orchestrators, and nothing else. */
+/**
+ * Serves `/api/health/live` and `/api/health/ready` for orchestrators, and nothing else.
+ *
+ * @throws StartError when the port is taken
+ */
 export function startHealthServer(port: number, isReady: () => boolean): Promise<Server> {
   const server = createServer((request, response) => {
     const answer = (status: number, text: string) => {
@@ -13,7 +18,11 @@ export function startHealthServer(port: number, isReady: () => boolean): Promise
     else answer(404, 'There is nothing here.');
   });
   return new Promise((resolve, reject) => {
-    server.once('error', reject);
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      reject(
+        error.code === 'EADDRINUSE' ? new StartError(`Port ${port} is taken. Set HEALTH_PORT to a free one.`) : error,
+      ),
+    );
     server.listen(port, () => resolve(server));
   });
 }

@@ -61,10 +61,8 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
       file,
       annotated,
       options,
-      losses: 0,
     } as const;
-    const { result } = await runTask(taskId, data, performance.now() - waitSince, { lanes, storage }, signal);
-    return result;
+    return runTask(taskId, data, performance.now() - waitSince, { lanes, storage }, signal);
   }
 
   async function withRetry(taskId: string, submission: Submission, signal: AbortSignal): Promise<TaskResult> {
@@ -95,7 +93,8 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
         config.worker.maxTasksPerChild,
         log,
       );
-      await lanes.warm();
+      const problems = await lanes.warm();
+      if (problems.length > 0) throw new AppError('MODEL_UNAVAILABLE', problems.join(' '));
       warmed = true;
     },
     isWarm: () => warmed,

@@ -6,8 +6,6 @@ import type { LaneAnswer } from '../lanes/protocol.ts';
 import { urlOf } from '../storage/names.ts';
 import type { Storage } from '../storage/storage.ts';
 
-export type Outcome = { result: TaskResult; timings: TaskResult['timings_ms'] };
-
 const rounded = (ms: number) => Math.round(ms * 100) / 100;
 
 function resultOf(data: JobData, answer: LaneAnswer & { ok: true }, timings: TaskResult['timings_ms']): TaskResult {
@@ -36,7 +34,7 @@ export async function runTask(
   waitMs: number,
   { lanes, storage }: { lanes: Lanes; storage: Storage },
   signal: AbortSignal,
-): Promise<Outcome> {
+): Promise<TaskResult> {
   const start = performance.now();
   const drawNow = data.options.annotate === 'true' && data.annotated !== null;
   const annotateInto = drawNow ? storage.temporaryPath() : null;
@@ -63,7 +61,7 @@ export async function runTask(
     }
     if (annotateInto !== null && data.annotated !== null) await storage.commit(annotateInto, data.annotated);
     const timings = { wait: rounded(waitMs), ...answer.timings, total: rounded(waitMs + performance.now() - start) };
-    return { result: resultOf(data, answer, timings), timings };
+    return resultOf(data, answer, timings);
   } catch (error) {
     if (annotateInto !== null) await storage.discard(annotateInto).catch(() => undefined);
     throw error;

@@ -1,0 +1,144 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { resolve } from 'node:path';
+import process from 'node:process';
+import { createInterface } from 'node:readline';
+import { LaneLostError, TransientError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { type LaneAnswer, LaneMessage, type LaneOrder, type LaneSettings, type PictureTask } from './protocol.ts';
+
+const LANE_SCRIPT = resolve(import.meta.dirname, 'lane.ts');
+
+/** Loading models takes about a second; a process that takes longer than this is stuck, in ms. */
+const WARM_LIMIT_MS = 60_000;
+
+/** An idle process that was asked to end gets this long, in ms. */
+const RETIRE_LIMIT_MS = 2000;
+
+/** The process was gone before the task reached it: another one may be asked instead. */
+export class NotBegunError extends TransientError {}
+
+export type LaneProcess = {
+  readonly pid: number | undefined;
+  /**
+   * Resolves when models are loaded and warm, with a sentence for each that could not be.
+   *
+   * @throws TransientError where the process ended instead or took too long
+   */
+  readonly ready: Promise<string[]>;
+  /** Resolves when the process is gone. */
+  readonly exited: Promise<void>;
+  /**
+   * One task, after {@link LaneProcess.ready}, and never two at a time.
+   *
+   * @throws LaneLostError where the process ended while it worked, NotBegunError where it had not begun
+   */
+  run(task: PictureTask): Promise<LaneAnswer>;
+  /** Ends it at once, whatever it does. */
+  kill(): void;
+  /** Lets an idle one end by itself. */
+  retire(): void;
+};
+
+const children = new Set<ChildProcess>();
+process.on('exit', () => {
+  for (const child of children) child.kill('SIGKILL');
+});
+
+type Work = { begun: boolean; resolve(answer: LaneAnswer): void; reject(error: Error): void };
+
+/** Starts a detection process. */
+export function startLaneProcess(settings: LaneSettings, log: Logger): LaneProcess {
+  const child = fork(LANE_SCRIPT, [], { execArgv: [], stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+  children.add(child);
+  const laneLog = log.child({ lane: child.pid });
+  const ready = Promise.withResolvers<string[]>();
+  const exited = Promise.withResolvers<void>();
+  let work: Work | undefined;
+
+  const stuck = setTimeout(() => {
+    ready.reject(new TransientError('a detection process took too long to load its models'));
+    kill();
+  }, WARM_LIMIT_MS);
+  ready.promise.then(
+    () => clearTimeout(stuck),
+    () => clearTimeout(stuck),
+  );
+
+  function kill(): void {
+    child.kill('SIGKILL');
+  }
+
+  function tell(order: LaneOrder): void {
+    // Where it does not go through the process is ending, and its end says the rest.
+    child.send(order, () => undefined);
+  }
+
+  function onMessage(given: unknown): void {
+    const message = LaneMessage.parse(given);
+    if (message.is === 'ready') ready.resolve(message.problems);
+    else if (message.is === 'begun' && work !== undefined) work.begun = true;
+    else if (message.is === 'answer') {
+      work?.resolve(message.answer);
+      work = undefined;
+    }
+  }
+
+  function onEnd(how: string): void {
+    if (!children.delete(child)) return;
+    ready.reject(new TransientError(`a detection process ended at its start: ${how}`));
+    work?.reject(
+      work.begun
+        ? new LaneLostError('the detection process died while it worked', { cause: new Error(how) })
+        : new NotBegunError('the detection process was gone before it had begun', { cause: new Error(how) }),
+    );
+    work = undefined;
+    exited.resolve();
+  }
+
+  child.on('message', (given) => {
+    try {
+      onMessage(given);
+    } catch (error) {
+      laneLog.error({ err: error }, 'a detection process does not speak sense; ending it');
+      kill();
+    }
+  });
+  child.on('error', (error) => {
+    if (child.pid === undefined) onEnd(error.message);
+  });
+  child.on('exit', (code, signal) => {
+    const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
+    // Its last words may still be on their way.
+    if (!child.connected) onEnd(how);
+    else child.once('disconnect', () => onEnd(how));
+  });
+  child.on('disconnect', kill);
+  for (const stream of [child.stdout, child.stderr]) {
+    if (!stream) continue;
+    createInterface({ input: stream }).on('line', (line) => laneLog.debug({ text: line }, 'a detection process says'));
+  }
+  tell({ do: 'warm', settings });
+
+  return {
+    pid: child.pid,
+    ready: ready.promise,
+    exited: exited.promise,
+    run(task) {
+      return new Promise((resolveAnswer, reject) => {
+        if (!children.has(child)) {
+          reject(new NotBegunError('the detection process was gone before it had begun'));
+          return;
+        }
+        work = { begun: false, resolve: resolveAnswer, reject };
+        tell({ do: 'picture', task });
+      });
+    },
+    kill,
+    retire() {
+      child.off('disconnect', kill);
+      if (child.connected) child.disconnect();
+      const timer = setTimeout(kill, RETIRE_LIMIT_MS);
+      child.once('exit', () => clearTimeout(timer));
+    },
+  };
+}

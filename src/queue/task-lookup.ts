@@ -1,0 +1,80 @@
+import type { Job } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
+import { Task } from '../contract/task.ts';
+import { REVOKED_REASON } from './failure.ts';
+import { KEYS } from './keys.ts';
+import type { Queues } from './queues.ts';
+import { hasEnded, type OpenState, viewTask } from './task-view.ts';
+
+export type Found = {
+  task: Task;
+  /** Undefined where only the record of a cancelled task is left. */
+  stored: StoredJob | undefined;
+};
+
+export type StoredJob = { kind: Kind; job: Job };
+
+export type TaskLookup = {
+  findJob(taskId: string): Promise<StoredJob | undefined>;
+  /** The task, undefined where there is none (any more) or where it is not `owner`'s; null owns all. */
+  load(taskId: string, owner: string | null): Promise<Found | undefined>;
+};
+
+type RevokedRecord = { owner: string | null; task: unknown };
+
+export function revokedRecord(owner: string | null, task: Task): string {
+  const record: RevokedRecord = { owner, task };
+  return JSON.stringify(record);
+}
+
+/** Name of the API key that posted a job, null where keys are off. */
+export function ownerOf(job: Job): string | null {
+  const data = job.data as { owner?: string | null } | null;
+  return data?.owner ?? null;
+}
+
+/** Reads tasks as they stand in Redis. */
+export function lookUpTasks(redis: Redis, queues: Queues, resultTtlSeconds: number): TaskLookup {
+  async function findJob(taskId: string): Promise<StoredJob | undefined> {
+    const jobs = await Promise.all(KIND_NAMES.map(async (kind) => ({ kind, job: await queues[kind].getJob(taskId) })));
+    for (const { kind, job } of jobs) if (job !== undefined) return { kind, job };
+    return undefined;
+  }
+
+  async function openState(job: Job): Promise<OpenState> {
+    if (job.processedOn === undefined && job.attemptsMade === 0) return 'waiting';
+    const state = await job.getState();
+    return state === 'active' || state === 'delayed' ? state : 'waiting';
+  }
+
+  async function view(job: Job): Promise<Task> {
+    if (hasEnded(job)) return viewTask(job, 'waiting');
+    const open = await openState(job);
+    const rank = open === 'waiting' ? await redis.zrank(KEYS.prioritized(job.queueName), job.id ?? '') : null;
+    // Between the two questions the job may have moved on; a waiting job without a rank has just been taken.
+    return viewTask(job, open, rank === null ? undefined : rank + 1);
+  }
+
+  function isExpired(job: Job): boolean {
+    return job.finishedOn !== undefined && job.finishedOn + resultTtlSeconds * 1000 < Date.now();
+  }
+
+  return {
+    findJob,
+    async load(taskId, owner) {
+      const key = KEYS.revoked(taskId);
+      const [early, found] = await Promise.all([redis.get(key), findJob(taskId)]);
+      // The record may have been written, and have ended the job, between the two questions.
+      const record = early ?? (found?.job.failedReason === REVOKED_REASON ? await redis.get(key) : null);
+      if (record !== null) {
+        const revoked = JSON.parse(record) as RevokedRecord;
+        const mine = owner === null || revoked.owner === owner;
+        return mine ? { task: Task.parse(revoked.task), stored: found } : undefined;
+      }
+      if (found === undefined || isExpired(found.job)) return undefined;
+      if (owner !== null && ownerOf(found.job) !== owner) return undefined;
+      return { task: await view(found.job), stored: found };
+    },
+  };
+}

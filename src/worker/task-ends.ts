@@ -1,0 +1,64 @@
+import { type Job, UnrecoverableError, type Worker } from 'bullmq';
+import type { Redis } from 'ioredis';
+import type { TaskResult } from '../contract/results.ts';
+import { JobData } from '../contract/task.ts';
+import type { Logger } from '../log.ts';
+import { announceEnd } from '../queue/cancellations.ts';
+import { REVOKED_REASON } from '../queue/failure.ts';
+import type { StatisticsRecorder } from '../queue/statistics.ts';
+
+export type Ends = { totals(): { done: number; failed: number } };
+
+const STAGES = ['decode', 'inference', 'postprocess'] as const;
+
+/** Counts, logs and announces how attempts end, each once Redis has it in writing. */
+export function recordEnds(
+  worker: Worker<unknown, TaskResult>,
+  redis: Redis,
+  statistics: StatisticsRecorder,
+  log: Logger,
+): Ends {
+  const totals = { done: 0, failed: 0 };
+
+  function about(job: Job): Record<string, unknown> {
+    const data = JobData.safeParse(job.data).data;
+    return {
+      taskId: job.id,
+      requestId: data?.request_id,
+      media: data?.media,
+      bytes: data?.file.bytes,
+      attempt: job.attemptsStarted,
+    };
+  }
+
+  function announce(job: Job): void {
+    announceEnd(redis, job.id ?? '').catch(() => undefined);
+  }
+
+  worker.on('completed', (job, { model, timings_ms: timings }) => {
+    totals.done++;
+    statistics.count('succeeded');
+    statistics.observe('wait', timings.wait / 1000);
+    statistics.observe('run', (timings.total - timings.wait) / 1000);
+    for (const stage of STAGES) statistics.observe(stage, timings[stage] / 1000);
+    log.info({ ...about(job), model, timings }, 'task done');
+    announce(job);
+  });
+
+  worker.on('failed', (job, error) => {
+    if (job === undefined) return;
+    if (job.finishedOn === undefined) {
+      statistics.count('retried');
+      return;
+    }
+    const revoked = error.message === REVOKED_REASON;
+    if (!revoked) totals.failed++;
+    statistics.count(revoked ? 'revoked' : 'failed');
+    const ms = job.finishedOn - (job.processedOn ?? job.finishedOn);
+    const cause = error instanceof UnrecoverableError ? error.cause : undefined;
+    log.warn({ ...about(job), reason: error.message, err: cause, ms }, 'task ended without result');
+    announce(job);
+  });
+
+  return { totals: () => ({ ...totals }) };
+}
