@@ -121,7 +121,8 @@ export async function runSupervisor(config: Config, log: Logger): Promise<void> 
     ).then(() => say(`Recognize is ready (${process.uptime().toFixed(1)} s). Ctrl-C stops it.`));
     const slowStart = setTimeout(() => {
       if (waitingFor.size === 0) return;
-      say(`Still waiting for ${[...waitingFor].join(', ')}; /api/health says why.`);
+      const where = waitingFor.has('web') ? 'the lines above say why' : 'GET /api/health says why';
+      say(`Still waiting for ${[...waitingFor].join(', ')}: ${where}.`);
     }, SLOW_START_MS);
     undo.push(async () => clearTimeout(slowStart));
 
