@@ -18,7 +18,7 @@ const integer = (min: number, max: number) =>
       .trim()
       .regex(/^\d+$/, 'must be a whole number')
       .transform(Number)
-      .pipe(z.number().min(min).max(max))
+      .pipe(z.number().min(min, `must be at least ${min}`).max(max, `must be at most ${max}`))
       .optional(),
   );
 const integerOr = (fallback: number, min: number, max = Number.MAX_SAFE_INTEGER) =>
@@ -30,7 +30,7 @@ const fraction = z.preprocess(
     .trim()
     .regex(/^\d*\.?\d+$/, 'must be a number')
     .transform(Number)
-    .pipe(z.number().min(0).max(1))
+    .pipe(z.number().min(0).max(1, 'must be between 0 and 1'))
     .optional(),
 );
 const port = (fallback: number) => integerOr(fallback, 0, 65535);
