@@ -28,7 +28,7 @@ function fixtures() {
 
 const { refused, read } = fixtures();
 
-describe.skipIf(!requireShared())('models of one’s own', () => {
+describe.skipIf(!requireShared())('models of one’s own', { timeout: 60_000 }, () => {
   let shipped: Manifest;
   let modelsDir: string;
 

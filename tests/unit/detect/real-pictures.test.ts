@@ -20,7 +20,7 @@ const MODELS = ['yunet', 'yunet_s', 'ultraface', 'haar', 'haar_alt2', 'yolox_nan
 
 type Loaded = { model: ReadyModel; detector: Detector };
 
-describe.skipIf(!requireShared())('real weights on real pictures', () => {
+describe.skipIf(!requireShared())('real weights on real pictures', { timeout: 60_000 }, () => {
   const loaded = new Map<string, Loaded>();
 
   beforeAll(async () => {

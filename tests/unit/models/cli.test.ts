@@ -17,7 +17,7 @@ function models(modelsDir: string, ...args: string[]): Promise<{ code: number; o
   });
 }
 
-describe.skipIf(!requireShared())('npm run models', () => {
+describe.skipIf(!requireShared())('npm run models', { timeout: 60_000 }, () => {
   it('pulls, lists and verifies', async () => {
     const dir = join(tempDir('cli'), 'models');
     const pulled = await models(dir, 'pull', 'haar', 'yunet', 'yolox_nano');

@@ -9,7 +9,9 @@ import { type PullPlaces, pullModel, removeStaleParts, verifyModel } from '../..
 import { tempDir } from '../../support/temp.ts';
 
 const CONTENT = randomBytes(300_000);
-const TIMEOUTS = { answerMs: 1000, stallMs: 1000 };
+/** Long enough for a busy machine; the tests of a silent server shorten the one that they wait for. */
+const TIMEOUTS = { answerMs: 10_000, stallMs: 10_000 };
+const SHORT_MS = 300;
 const LFS_POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize ${CONTENT.length}\n`;
 
 function entryWith(sources: string[]): ModelEntry {
@@ -88,8 +90,13 @@ describe('pullModel', () => {
   });
 
   const nowhere: PullPlaces = { mirrors: [], siblings: [], cascadeDirs: [] };
-  const pull = (sources: string[], places: Partial<PullPlaces> = {}) =>
-    pullModel(entryWith(sources.map((path) => `${base}${path}`)), dir, { ...nowhere, ...places }, TIMEOUTS);
+  const pull = (sources: string[], places: Partial<PullPlaces> = {}, timeouts: Partial<typeof TIMEOUTS> = {}) =>
+    pullModel(
+      entryWith(sources.map((path) => `${base}${path}`)),
+      dir,
+      { ...nowhere, ...places },
+      { ...TIMEOUTS, ...timeouts },
+    );
   const taken = async () => (await readFile(join(dir, 'one.onnx'))).equals(CONTENT);
 
   it.each(['/good', '/slow', '/moved'])('takes a file from %s', async (path) => {
@@ -106,17 +113,15 @@ describe('pullModel', () => {
     ['/wrong', 'has the wrong SHA-256 sum'],
     ['/short', 'has 299999 bytes instead of 300000'],
     ['/endless', 'has more than the expected 300000 bytes'],
-    ['/mute', 'gave no answer within 1 s'],
-    ['/stalling', 'sent nothing more for 1 s'],
+    ['/mute', 'gave no answer within 0.3 s', { answerMs: SHORT_MS }],
+    ['/stalling', 'sent nothing more for 0.3 s', { stallMs: SHORT_MS }],
     ['/cut', 'broke off'],
     ['/circle', 'cannot be reached (redirect count exceeded)'],
-  ])('does not take what %s gives, and says that it %s', async (path, why) => {
-    const startedAt = performance.now();
-    const outcome = await pull([path]);
+  ])('does not take what %s gives, and says that it %s', async (path, why, timeouts = {}) => {
+    const outcome = await pull([path], {}, timeouts);
     expect(outcome.state).toBe('failed');
     expect(outcome.attempts).toEqual([{ where: `${base}${path}`, why: expect.stringContaining(why) }]);
     expect(await readdir(dir)).toEqual([]);
-    expect(performance.now() - startedAt).toBeLessThan(5000);
   });
 
   it('says when a server cannot be reached at all', async () => {
