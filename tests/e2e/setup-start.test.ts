@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { requireFreePort } from '../../src/supervisor/ports.ts';
 import { ended, submit } from '../support/api.ts';
 import { serviceProcesses } from '../support/processes.ts';
 import { freePort, type Home, makeHome, runToEnd, type Service, startService } from '../support/service.ts';
@@ -46,8 +47,15 @@ function expectNothingLeft(home: Home): void {
 describe.skipIf(!requireShared())('a running service', () => {
   let service: Service;
 
+  let healthPort: number;
+
   beforeAll(async () => {
-    service = await startService({ env: { WORKER_CONCURRENCY: '1' } });
+    healthPort = await waitFor('two free ports in a row', async () => {
+      const port = await freePort();
+      await requireFreePort({ host: undefined, port: port + 1, portSetting: 'HEALTH_PORT' });
+      return port;
+    });
+    service = await startService({ env: { WORKER_CONCURRENCY: '1', HEALTH_PORT: String(healthPort) } });
   });
   afterAll(() => service.stop());
 
@@ -72,9 +80,14 @@ describe.skipIf(!requireShared())('a running service', () => {
     );
   });
 
+  it('gives each worker a health port of its own', async () => {
+    for (const port of [healthPort, healthPort + 1]) {
+      expect((await fetch(`http://127.0.0.1:${port}/api/health/ready`)).status).toBe(200);
+    }
+  });
+
   it('refuses a second start on its data folder in one sentence and goes on', async () => {
-    const env = { PORT: String(await freePort()), DASHBOARD_PORT: String(await freePort()) };
-    const { code, output } = await runToEnd(service.home, env);
+    const { code, output } = await runToEnd(service.home, { PORT: '0', DASHBOARD_PORT: '0' });
     expect(output).toBe(
       `Recognize already runs on this data folder (process ${service.pid}). Stop it, or set DATA_DIR to another folder.\n`,
     );
