@@ -106,7 +106,7 @@ describe('pullModel', () => {
     expect(await readdir(dir)).toEqual(['one.onnx']);
   });
 
-  it.each([
+  it.each<[path: string, why: string, timeouts?: Partial<typeof TIMEOUTS>]>([
     ['/missing', 'answered 404'],
     ['/broken', 'answered 500'],
     ['/pointer', 'holds a Git LFS pointer instead of the file'],
