@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Dirent } from 'node:fs';
-import { access, constants, mkdir, open, opendir, rename, rm, stat } from 'node:fs/promises';
+import { access, constants, copyFile, mkdir, open, opendir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TransientError } from '../errors.ts';
 import { parseName } from './names.ts';
@@ -11,7 +11,7 @@ export type StoredInfo = { name: string; ageSeconds: number };
 export type Storage = {
   /** Folder to be served from. */
   readonly folder: string;
-  /** A new path for a file that is still being written; on the same volume as the stored files. */
+  /** A new path for a file that is still being written. */
   temporaryPath(): string;
   /** Gives a finished temporary file its name. @throws TransientError */
   commit(temporaryPath: string, name: string): Promise<void>;
@@ -40,7 +40,12 @@ async function ageSeconds(path: string): Promise<number | undefined> {
   return info === undefined ? undefined : (Date.now() - info.mtimeMs) / 1000;
 }
 
-/** Files in a local folder; temporary ones in another of the same volume. Makes both where they are missing. */
+/** Ending of files that are still being written. */
+const PART_ENDING = '.part';
+
+/**
+ * Files in a local folder; temporary ones in another, best on the same volume. Makes both where they are missing.
+ */
 export async function openLocalStorage(folder: string, temporaryFolder: string): Promise<Storage> {
   await mkdir(folder, { recursive: true });
   await mkdir(temporaryFolder, { recursive: true });
@@ -49,12 +54,29 @@ export async function openLocalStorage(folder: string, temporaryFolder: string):
     return join(folder, name);
   };
 
+  /** Renaming works within a volume only: a file from another one is copied beside its place first. */
+  async function move(from: string, to: string): Promise<void> {
+    try {
+      await rename(from, to);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
+      const beside = `${to}${PART_ENDING}`;
+      try {
+        await copyFile(from, beside);
+        await rename(beside, to);
+      } finally {
+        await rm(beside, { force: true });
+      }
+      await rm(from, { force: true });
+    }
+  }
+
   return {
     folder,
-    temporaryPath: () => join(temporaryFolder, `${randomBytes(16).toString('hex')}.part`),
+    temporaryPath: () => join(temporaryFolder, `${randomBytes(16).toString('hex')}${PART_ENDING}`),
     async commit(temporaryPath, name) {
       try {
-        await rename(temporaryPath, pathOf(name));
+        await move(temporaryPath, pathOf(name));
       } catch (error) {
         throw new TransientError('the file could not be stored', { cause: error });
       }
@@ -68,7 +90,7 @@ export async function openLocalStorage(folder: string, temporaryFolder: string):
       ),
     remove: (name) => rm(pathOf(name), { force: true }),
     async checkWritable() {
-      const path = join(temporaryFolder, `probe-${randomBytes(8).toString('hex')}.part`);
+      const path = join(temporaryFolder, `probe-${randomBytes(8).toString('hex')}${PART_ENDING}`);
       const file = await open(path, 'w');
       await file.close();
       await rm(path, { force: true });
@@ -82,12 +104,15 @@ export async function openLocalStorage(folder: string, temporaryFolder: string):
     },
     async sweepTemporary(olderThanSeconds) {
       let removed = 0;
-      for await (const entry of filesOf(temporaryFolder)) {
-        const path = join(temporaryFolder, entry.name);
-        const age = await ageSeconds(path);
-        if (!entry.name.endsWith('.part') || age === undefined || age < olderThanSeconds) continue;
-        await rm(path, { force: true });
-        removed++;
+      for (const place of new Set([temporaryFolder, folder])) {
+        for await (const entry of filesOf(place)) {
+          if (!entry.name.endsWith(PART_ENDING)) continue;
+          const path = join(place, entry.name);
+          const age = await ageSeconds(path);
+          if (age === undefined || age < olderThanSeconds) continue;
+          await rm(path, { force: true });
+          removed++;
+        }
       }
       return removed;
     },

@@ -41,11 +41,19 @@ export function requireApiKey(keys: readonly { name: string; key: string }[]): R
   };
 }
 
-/** True for a caller on this machine that no proxy speaks for. */
+/** Headers by which a proxy shows that it speaks for somebody else. */
+const PROXY_HEADERS = ['x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'forwarded', 'via'];
+
+const LOOPBACK_HOST = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/i;
+
+/**
+ * True for a caller on this machine that no proxy speaks for, unless TRUST_PROXY says which to believe. The name by
+ * which it calls must be this machine's, too: a page whose own name was made to point here (DNS rebinding) is a stranger.
+ */
 export function isLoopback(request: Request): boolean {
-  const hops = Number(request.app.get('trust proxy') ?? 0);
-  if (hops === 0 && (request.get('x-forwarded-for') !== undefined || request.get('forwarded') !== undefined))
-    return false;
+  const proxied = PROXY_HEADERS.some((header) => request.get(header) !== undefined);
+  if (!proxied && !LOOPBACK_HOST.test(request.get('host') ?? '')) return false;
+  if (proxied && Number(request.app.get('trust proxy') ?? 0) === 0) return false;
   const address = request.ip ?? '';
   return address === '::1' || /^(::ffff:)?127\./.test(address);
 }

@@ -8,13 +8,15 @@ import type { TaskResult } from '../contract/results.ts';
 import type { Logger } from '../log.ts';
 import type { TaskService } from '../queue/task-service.ts';
 import type { Storage } from '../storage/storage.ts';
-import { limitRate, requireApiKey, requireMetricsAccess } from './access.ts';
+import { limitRate, requireApiKey } from './access.ts';
 import { addDetectRoutes, type SyncDetection } from './detect-routes.ts';
+import { addDocsRoutes } from './docs-routes.ts';
 import { errorHandler, nothingHere } from './error-handler.ts';
 import { addEventRoutes } from './event-routes.ts';
 import { addFileRoutes } from './file-routes.ts';
 import { addRoute } from './http.ts';
 import { createHttpMetrics } from './http-metrics.ts';
+import { addMetricsRoutes, type QueueView } from './metrics-routes.ts';
 import { addHealthRoutes, addModelRoutes, type SystemDependencies } from './system-routes.ts';
 import { addSyncTaskRoutes, addTaskRoutes } from './task-routes.ts';
 
@@ -25,12 +27,17 @@ export type WebDependencies = SystemDependencies & {
   tasks: TaskService | undefined;
   sync: SyncDetection | undefined;
   resultOf: (base: string) => Promise<TaskResult | undefined>;
-  /** Prometheus text of queues and workers, and their depths; undefined in sync mode. */
-  queueView: { metrics: () => Promise<string>; scaling: () => Promise<object> } | undefined;
+  /** Undefined in sync mode. */
+  queueView: QueueView | undefined;
+  /** Aborts when the process is about to end: nobody is kept waiting then. */
+  closing: AbortSignal;
   log: Logger;
 };
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
+
+/** The service speaks plain HTTP, whatever stands in front of it: its pages must not ask for their parts by HTTPS. */
+const SECURITY_HEADERS = { contentSecurityPolicy: { directives: { upgradeInsecureRequests: null } } };
 
 const identify: RequestHandler = (request, response, next) => {
   const given = request.get('x-request-id');
@@ -42,13 +49,13 @@ const identify: RequestHandler = (request, response, next) => {
 
 /** The whole HTTP surface of the web process. */
 export function createApp(dependencies: WebDependencies): Express {
-  const { config, storage, redis, tasks, sync, queueView, log } = dependencies;
+  const { config, storage, redis, tasks, sync, queueView, closing, log } = dependencies;
   const metrics = createHttpMetrics();
   const app = express();
   app.set('trust proxy', config.web.trustProxyHops);
   app.set('etag', false);
   app.disable('x-powered-by');
-  app.use(identify, metrics.measure, helmet());
+  app.use(identify, metrics.measure, helmet(SECURITY_HEADERS));
   app.use(
     cors({
       origin:
@@ -74,6 +81,7 @@ export function createApp(dependencies: WebDependencies): Express {
   addHealthRoutes(open, dependencies);
   addFileRoutes(open, storage, dependencies.resultOf, config.limits.imagePixels);
   app.use('/api', open);
+  addDocsRoutes(app);
 
   const guarded = Router();
   guarded.use(requireApiKey(config.web.apiKeys));
@@ -85,25 +93,17 @@ export function createApp(dependencies: WebDependencies): Express {
     tasks,
     sync,
     before: [limitRate(config.web.rateLimit, redis)],
+    closing,
     log,
   });
   if (tasks === undefined) addSyncTaskRoutes(guarded);
   else {
     addTaskRoutes(guarded, tasks, storage, config.web.apiKeys.length > 0);
-    addEventRoutes(guarded, tasks);
+    addEventRoutes(guarded, tasks, closing);
   }
   app.use('/api', guarded);
 
-  const mayMeasure = requireMetricsAccess(config.web.metricsToken);
-  const exposition: RequestHandler = async (_request, response) => {
-    const parts = [await metrics.registry.metrics(), ...(queueView === undefined ? [] : [await queueView.metrics()])];
-    response.type(metrics.registry.contentType).send(parts.map((part) => `${part.trimEnd()}\n`).join(''));
-  };
-  addRoute(app, '/metrics', { get: [mayMeasure, exposition] });
-  if (queueView !== undefined) {
-    const scaling: RequestHandler = async (_request, response) => void response.json(await queueView.scaling());
-    addRoute(app, '/metrics/scaling', { get: [mayMeasure, scaling] });
-  }
+  addMetricsRoutes(app, metrics, queueView, config.web.metricsToken);
   addRoute(app, '/', { get: (_request, response) => response.redirect('/docs') });
 
   app.use(nothingHere);

@@ -32,6 +32,8 @@ export type DetectDependencies = {
   sync: SyncDetection | undefined;
   /** What stands between a request and its upload: rate limit. */
   before: RequestHandler[];
+  /** Aborts when the process is about to end. */
+  closing: AbortSignal;
   log: Logger;
 };
 
@@ -55,7 +57,7 @@ function fingerprint(kind: Kind, media: Media, asked: DetectionRequest['options'
 
 /** `POST /api/detect/<kind>/<media>` for every kind: upload -> storage -> queue, or straight to the detectors. */
 export function addDetectRoutes(router: Router, dependencies: DetectDependencies): void {
-  const { config, catalog, storage, tasks, sync, log } = dependencies;
+  const { config, catalog, storage, tasks, sync, closing, log } = dependencies;
   const readUpload = uploadReader(storage, config.limits.uploadBytes);
 
   async function store(
@@ -132,7 +134,8 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
     if (waitMs !== undefined) {
       response.set('Preference-Applied', `wait=${waitMs / 1000}`);
       // The task is accepted whatever happens while we wait for it.
-      const task = await service.waitForEnd(taskId, owner, waitMs, clientGone(response)).catch(() => undefined);
+      const enough = AbortSignal.any([clientGone(response), closing]);
+      const task = await service.waitForEnd(taskId, owner, waitMs, enough).catch(() => undefined);
       if (task !== undefined && isFinished(task.state)) return sendData(response, 200, task);
     }
     sendData(response, 202, { task_id: taskId, status: 'queued', message: KINDS[kind].taskQueued });

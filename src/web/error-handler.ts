@@ -7,8 +7,8 @@ import { publicError } from '../queue/failure.ts';
 /** Rest of a refused upload that is still taken in, so that the client gets to read why it was refused, in ms. */
 const LINGER_MS = 10_000;
 
-export const nothingHere: RequestHandler = (request) => {
-  throw new AppError('NOT_FOUND', `There is nothing at ${request.path.slice(0, 200)}.`);
+export const nothingHere: RequestHandler = () => {
+  throw new AppError('NOT_FOUND', 'There is nothing at this address.');
 };
 
 /** Errors of Express itself (a malformed URL, a bad Range) carry a 4xx status. */
@@ -22,11 +22,16 @@ function asAppError(error: unknown): AppError {
   return publicError(error);
 }
 
+/** Work that was ended because its client had hung up is nobody's fault. */
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError';
+}
+
 /** Every error becomes the contract's envelope; what is our fault is logged with its cause, never sent. */
 export function errorHandler(log: Logger): ErrorRequestHandler {
   return (error: unknown, request, response, next) => {
     const known = asAppError(error);
-    if (known.status >= 500)
+    if (known.status >= 500 && !(response.closed && isAbort(known.cause)))
       log.error(
         { requestId: request.id, path: request.path, code: known.code, err: known.cause ?? known },
         'request failed',

@@ -14,16 +14,17 @@ function fingerprint({ state, status, progress, position, attempts }: Task): str
 }
 
 /** `GET /api/task/:id/events`: the task as it goes on, as server-sent events. */
-export function addEventRoutes(router: Router, tasks: TaskService): void {
+export function addEventRoutes(router: Router, tasks: TaskService, closing: AbortSignal): void {
   const events: RequestHandler<{ id: string }> = async (request, response) => {
     const { id } = request.params;
-    const signal = clientGone(response);
+    const signal = AbortSignal.any([clientGone(response), closing]);
     let task = await tasks.get(id, request.owner);
     response.status(200).set({
       'Content-Type': 'text/event-stream; charset=utf-8',
       'Cache-Control': 'no-store',
       'X-Accel-Buffering': 'no',
     });
+    if (request.method === 'HEAD') return void response.end();
     response.flushHeaders();
     const send = (event: string, data: unknown) => response.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
     const heartbeat = setInterval(() => response.write(': still here\n\n'), HEARTBEAT_MS);

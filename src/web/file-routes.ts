@@ -1,5 +1,5 @@
 import type { RequestHandler, Router } from 'express';
-import pLimit from 'p-limit';
+import { errorEnvelope } from '../contract/envelope.ts';
 import type { TaskResult } from '../contract/results.ts';
 import { AppError } from '../errors.ts';
 import { annotateImage } from '../media/annotate.ts';
@@ -9,9 +9,6 @@ import { parseName, type StoredName, urlOf } from '../storage/names.ts';
 import type { Storage } from '../storage/storage.ts';
 import { addRoute } from './http.ts';
 
-/** Copies drawn at the same time; each may hold a whole picture in memory. */
-const DRAWN_AT_ONCE = 2;
-
 const FILE_HEADERS = {
   'Content-Security-Policy': 'sandbox',
   'X-Content-Type-Options': 'nosniff',
@@ -20,13 +17,15 @@ const FILE_HEADERS = {
   'Cross-Origin-Resource-Policy': 'cross-origin',
 };
 
+/** The status is 416, for which the contract has no code of its own. */
+const outOfRange = () => new AppError('BAD_REQUEST', 'The file has no bytes in this range.');
+
 const notFound = () => new AppError('NOT_FOUND', 'There is no such file, or it has expired.');
 
 export type ResultLookup = (base: string) => Promise<TaskResult | undefined>;
 
-/** Draws annotated copies that somebody asks for; two requests for one copy share the work. */
+/** Draws annotated copies that somebody asks for, few at a time; requests for one copy share the work. */
 function annotatedCopies(storage: Storage, resultOf: ResultLookup, pixels: number) {
-  const limit = pLimit(DRAWN_AT_ONCE);
   const underWay = new Map<string, Promise<void>>();
 
   async function draw(name: string, { base }: StoredName): Promise<void> {
@@ -51,7 +50,7 @@ function annotatedCopies(storage: Storage, resultOf: ResultLookup, pixels: numbe
   return (name: string, parsed: StoredName): Promise<void> => {
     const earlier = underWay.get(name);
     if (earlier !== undefined) return earlier;
-    const drawing = limit(() => draw(name, parsed)).finally(() => underWay.delete(name));
+    const drawing = draw(name, parsed).finally(() => underWay.delete(name));
     underWay.set(name, drawing);
     return drawing;
   };
@@ -70,17 +69,17 @@ export function addFileRoutes(router: Router, storage: Storage, resultOf: Result
       if (!parsed.annotated) throw notFound();
       await drawAnnotated(name, parsed);
     }
-    response.set(FILE_HEADERS).type(mime);
+    const headers = { ...FILE_HEADERS, 'Content-Type': mime };
     await new Promise<void>((resolve, reject) => {
-      response.sendFile(
-        name,
-        { root: storage.folder, cacheControl: false },
-        (error?: NodeJS.ErrnoException & { status?: number }) => {
-          if (error === undefined || error === null || response.headersSent || error.code === 'ECONNABORTED')
-            return resolve();
-          reject(error.status === 404 ? notFound() : error);
-        },
-      );
+      const options = { root: storage.folder, cacheControl: false, headers };
+      response.sendFile(name, options, (error?: NodeJS.ErrnoException & { status?: number }) => {
+        if (error === undefined || error === null || response.headersSent || error.code === 'ECONNABORTED')
+          return resolve();
+        for (const header of ['Content-Type', 'Content-Disposition', 'Cache-Control']) response.removeHeader(header);
+        if (error.status !== 416) return reject(error.status === 404 ? notFound() : error);
+        response.status(416).json(errorEnvelope(outOfRange()));
+        resolve();
+      });
     });
   };
 

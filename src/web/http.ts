@@ -34,6 +34,7 @@ export function addRoute(
 /** A signal that aborts when the client hangs up before it has its answer. */
 export function clientGone(response: Response): AbortSignal {
   const gone = new AbortController();
-  response.once('close', () => gone.abort());
+  if (response.closed) gone.abort();
+  else response.once('close', () => gone.abort());
   return gone.signal;
 }

@@ -116,7 +116,8 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
   }
 
   const { close, ...parts } = config.mode === 'sync' ? syncParts() : asyncParts();
-  const app = createApp({ config, storage, catalog, defaultModel, log, ...parts });
+  const closing = new AbortController();
+  const app = createApp({ config, storage, catalog, defaultModel, log, closing: closing.signal, ...parts });
   const { createServer } = await import('node:http');
   const server = createServer({ requestTimeout: REQUEST_LIMIT_MS, keepAliveTimeout: 65_000 }, app);
   server.timeout = IDLE_LIMIT_MS;
@@ -129,6 +130,7 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
   return {
     url,
     async stop() {
+      closing.abort();
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeIdleConnections();
       const grace = setTimeout(() => server.closeAllConnections(), config.worker.graceSeconds * 1000);

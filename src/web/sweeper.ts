@@ -76,13 +76,15 @@ export function startSweeper(
   options: SweepOptions,
   log: Logger,
 ): { stop(): Promise<void> } {
+  // Short lifetimes, as in tests and demonstrations, are honoured to the second or so.
+  const everyMs = Math.max(1000, Math.min(SWEEP_EVERY_MS, options.uploadTtlSeconds * 250));
   let running = Promise.resolve();
 
   async function sweep(): Promise<void> {
     if (shared !== undefined) {
       const { redis, queues } = shared;
       if (redis.status !== 'ready') return;
-      if ((await redis.set(KEYS.sweepLease(), '1', 'PX', SWEEP_EVERY_MS - 5000, 'NX')) !== 'OK') return;
+      if ((await redis.set(KEYS.sweepLease(), '1', 'PX', Math.round(0.9 * everyMs), 'NX')) !== 'OK') return;
       await sweepJobs(queues, options.resultTtlSeconds);
       for (const owner of [null, ...owners]) await sweepIndex(redis, owner, options.resultTtlSeconds);
     }
@@ -93,8 +95,6 @@ export function startSweeper(
   const tick = () => {
     running = sweep().catch((error: unknown) => log.warn({ err: error }, 'sweeping failed; it is tried again'));
   };
-  // Short lifetimes, as in tests and demonstrations, are honoured to the second or so.
-  const everyMs = Math.max(1000, Math.min(SWEEP_EVERY_MS, options.uploadTtlSeconds * 250));
   const timer = setInterval(tick, everyMs);
   return {
     async stop() {

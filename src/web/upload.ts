@@ -6,6 +6,7 @@ import type { Request, RequestHandler, Response } from 'express';
 import multer from 'multer';
 import { AppError } from '../errors.ts';
 import type { Storage } from '../storage/storage.ts';
+import { invalidOption } from './request-options.ts';
 
 /** Bytes from the start of an upload by which its type is told. */
 const HEAD_BYTES = 4100;
@@ -38,12 +39,14 @@ async function receive(part: StoredPart, path: string): Promise<Upload> {
   return { path, head: Buffer.concat(head), bytes, sha256: hash.digest('hex') };
 }
 
-function multerStorage(storage: Storage): multer.StorageEngine {
+/** @param onTooLarge called at once; Multer itself tells only when the client has sent everything */
+function multerStorage(storage: Storage, onTooLarge: () => void): multer.StorageEngine {
   return {
     _handleFile(_request, file, done) {
       const path = storage.temporaryPath();
       // Multer looks for `path` when the client hangs up in the middle.
       file.path = path;
+      file.stream.once('limit', onTooLarge);
       receive(file, path).then(
         (upload) => done(null, { path, size: upload.bytes, upload } as Partial<StoredPart>),
         (error: unknown) => void storage.discard(path).finally(() => done(error)),
@@ -73,6 +76,8 @@ const LIMIT_SENTENCES: Record<string, string> = {
 function uploadError(error: unknown, limitBytes: number): unknown {
   if (error instanceof multer.MulterError) {
     if (error.code === 'LIMIT_FILE_SIZE') return tooLarge(limitBytes);
+    if ((error.code as string) === 'LIMIT_FIELD_NESTING')
+      return invalidOption([{ option: error.field ?? '', message: 'is not known' }]);
     if (error.code === 'LIMIT_UNEXPECTED_FILE' && error.field !== 'file') return noFile();
     return new AppError('BAD_REQUEST', LIMIT_SENTENCES[error.code] ?? 'The form cannot be read.', { cause: error });
   }
@@ -102,23 +107,22 @@ export function uploadReader(
   storage: Storage,
   limitBytes: number,
 ): (request: Request, response: Response) => Promise<Upload> {
-  const single = multer({
-    storage: multerStorage(storage),
-    defParamCharset: 'utf8',
-    limits: {
-      fileSize: limitBytes,
-      files: 1,
-      fields: 40,
-      parts: 42,
-      fieldSize: 16 * 1024,
-      fieldNameSize: 100,
-      headerPairs: 50,
-    },
-  }).single('file');
+  const limits = {
+    fileSize: limitBytes,
+    files: 1,
+    fields: 40,
+    parts: 42,
+    fieldSize: 16 * 1024,
+    fieldNameSize: 100,
+    fieldNestingDepth: 0,
+    headerPairs: 50,
+  };
 
   return async (request, response) => {
     await new Promise<void>((resolve, reject) => {
-      single(request, response, (error: unknown) => (error ? reject(uploadError(error, limitBytes)) : resolve()));
+      const engine = multerStorage(storage, () => reject(tooLarge(limitBytes)));
+      const receiveOne = multer({ storage: engine, defParamCharset: 'utf8', limits }).single('file');
+      receiveOne(request, response, (error: unknown) => (error ? reject(uploadError(error, limitBytes)) : resolve()));
     });
     const upload = (request.file as StoredPart | undefined)?.upload;
     if (upload === undefined) throw noFile();
