@@ -56,8 +56,9 @@ export function lookUpTasks(redis: Redis, queues: Queues, resultTtlSeconds: numb
     return viewTask(job, open, rank === null ? undefined : rank + 1);
   }
 
-  function isExpired(job: Job): boolean {
-    return job.finishedOn !== undefined && job.finishedOn + resultTtlSeconds * 1000 < Date.now();
+  /** Whether what ended then, in ms, is no longer shown. */
+  function isPast(endedAt: number): boolean {
+    return endedAt + resultTtlSeconds * 1000 < Date.now();
   }
 
   return {
@@ -69,10 +70,12 @@ export function lookUpTasks(redis: Redis, queues: Queues, resultTtlSeconds: numb
       const record = early ?? (found?.job.failedReason === REVOKED_REASON ? await redis.get(key) : null);
       if (record !== null) {
         const revoked = JSON.parse(record) as RevokedRecord;
-        const mine = owner === null || revoked.owner === owner;
-        return mine ? { task: Task.parse(revoked.task), stored: found } : undefined;
+        const task = Task.parse(revoked.task);
+        const endedAt = Date.parse(task.finished_at ?? task.created_at);
+        if (isPast(endedAt) || (owner !== null && revoked.owner !== owner)) return undefined;
+        return { task, stored: found };
       }
-      if (found === undefined || isExpired(found.job)) return undefined;
+      if (found === undefined || (found.job.finishedOn !== undefined && isPast(found.job.finishedOn))) return undefined;
       if (owner !== null && ownerOf(found.job) !== owner) return undefined;
       return { task: await view(found.job), stored: found };
     },

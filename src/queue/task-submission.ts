@@ -16,7 +16,12 @@ const FILE_INDEX_SECONDS = 30 * 86_400;
 
 const SETTLE_EVERY_MS = 1000;
 
-type Doubt = { kind: Kind; fileName: string };
+type Doubt = {
+  kind: Kind;
+  fileName: string;
+  /** Whether another request may have made a task of its own under this id (idempotency keys). */
+  shared: boolean;
+};
 
 /**
  * Puts tasks into their queue. A submission that failed without telling whether Redis had taken the task is in doubt:
@@ -33,18 +38,23 @@ export function submitTasks(
   const doubts = new Map<string, Doubt>();
   let settling = false;
 
-  async function settle(taskId: string, { kind, fileName }: Doubt): Promise<void> {
-    const job = await queues[kind].getJob(taskId);
-    if (job !== undefined && readJobData(job)?.file.name === fileName) await queues[kind].remove(taskId);
+  async function settle(taskId: string, { kind, fileName, shared }: Doubt): Promise<void> {
+    const job = shared ? await queues[kind].getJob(taskId) : undefined;
+    const isOurs = !shared || (job !== undefined && readJobData(job)?.file.name === fileName);
+    if (isOurs) await queues[kind].remove(taskId);
     doubts.delete(taskId);
   }
 
   async function settleAll(): Promise<void> {
     if (settling) return;
     settling = true;
-    while (doubts.size > 0) {
-      await sleep(SETTLE_EVERY_MS, undefined, { ref: false });
-      for (const [taskId, doubt] of doubts) await settle(taskId, doubt).catch(() => undefined);
+    for (;;) {
+      try {
+        for (const [taskId, doubt] of doubts) await settle(taskId, doubt);
+        break;
+      } catch {
+        await sleep(SETTLE_EVERY_MS, undefined, { ref: false });
+      }
     }
     settling = false;
   }
@@ -118,8 +128,14 @@ export function submitTasks(
       await enqueue(submission, taskId);
       return { taskId, created: await hasTaken(submission, taskId) };
     } catch (error) {
-      doubts.set(taskId, { kind: submission.kind, fileName: submission.file.name });
-      void settleAll();
+      const doubt = {
+        kind: submission.kind,
+        fileName: submission.file.name,
+        shared: submission.idempotency !== undefined,
+      };
+      doubts.set(taskId, doubt);
+      // Tried at once: a Redis that merely hangs finds this right behind the task, before any worker does.
+      settle(taskId, doubt).catch(settleAll);
       throw error;
     }
   };
