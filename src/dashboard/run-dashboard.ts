@@ -47,7 +47,6 @@ export async function runDashboard(
   log: Logger,
   print: (line: string) => void = printPlainly,
 ): Promise<RunningDashboard> {
-  const accounts = await resolveAccounts(config.dashboard, config.paths.data, print);
   const redis = connectFailFast(config.redis, log);
   const queues = openQueues(redis);
 
@@ -56,20 +55,19 @@ export async function runDashboard(
     await disconnect(redis);
   }
 
-  const app = createDashboardApp({
-    redis,
-    queues,
-    accounts,
-    metricsToken: config.web.metricsToken,
-    trustProxyHops: config.web.trustProxyHops,
-    log,
-  });
-  const server = createServer(app);
-  const url = await listen(server, config.dashboard.host, config.dashboard.port).catch(async (error: unknown) => {
+  async function open(): Promise<{ server: Server; url: string; login: boolean }> {
+    const accounts = await resolveAccounts(config.dashboard, config.paths.data, print);
+    const { metricsToken, trustProxyHops } = config.web;
+    const server = createServer(createDashboardApp({ redis, queues, accounts, metricsToken, trustProxyHops, log }));
+    const url = await listen(server, config.dashboard.host, config.dashboard.port);
+    return { server, url, login: accounts.length > 0 };
+  }
+
+  const { server, url, login } = await open().catch(async (error: unknown) => {
     await close();
     throw error;
   });
-  log.info({ url, login: accounts.length > 0 }, 'dashboard ready');
+  log.info({ url, login }, 'dashboard ready');
 
   return {
     url,
