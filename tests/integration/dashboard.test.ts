@@ -1,4 +1,4 @@
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import { type RunningDashboard, runDashboard } from '../../src/dashboard/run-das
 import { PREFIX } from '../../src/queue/keys.ts';
 import { openQueues } from '../../src/queue/queues.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
+import { startService } from '../support/service.ts';
 import { tempDir } from '../support/temp.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -286,6 +287,23 @@ describe('on another address without a login', () => {
     await start({ ...environment, DATA_DIR: tempDir('d') });
     expect(passwordOf(printed.slice(2))).toMatch(/^[\w-]{20}$/);
     expect(passwordOf(printed.slice(2))).not.toBe(password);
+  });
+
+  test('the process prints it as a plain line, past the log', async () => {
+    const logs = tempDir('l');
+    const environment = { DASHBOARD_HOST: '0.0.0.0', LOG_DIR: logs, MODELS_DIR: tempDir('m'), REDIS_URL: redis.url };
+    const service = await startService({ role: 'dashboard', env: environment });
+    try {
+      const lines = service.output().split('\n');
+      const plain = lines.filter((line) => line !== '' && !line.startsWith('{'));
+      expect(plain).toEqual([expect.stringMatching(/^dashboard login: user admin, password [\w-]{20} /)]);
+      const password = passwordOf(plain);
+      expect((await call(service.dashboardUrl, { headers: basic('admin', password) })).status).toBe(200);
+      expect(lines.filter((line) => line.startsWith('{')).join()).not.toContain(password);
+      for (const name of readdirSync(logs)) expect(readFileSync(join(logs, name), 'utf8')).not.toContain(password);
+    } finally {
+      expect(await service.stop()).toMatchObject({ code: 0 });
+    }
   });
 
   test('two that start at the same time agree on one password', async () => {
