@@ -21,12 +21,16 @@ export function invalidOption(issues: { option: string; message: string }[]): Ap
   return new AppError('INVALID_OPTION', `Option ${first.option} ${first.message}.`, { details: issues });
 }
 
+/** The first thing that is wrong with each option. */
 function optionIssues(error: z.ZodError, fields: Fields): { option: string; message: string }[] {
-  return error.issues.flatMap((issue) => {
-    if (issue.code === 'unrecognized_keys') return issue.keys.map((option) => ({ option, message: 'is not known' }));
+  const messages = new Map<string, string>();
+  for (const issue of error.issues) {
     const option = String(issue.path[0] ?? '');
-    return [{ option, message: typeof fields[option] === 'string' ? issue.message : 'must be given once, as text' }];
-  });
+    if (issue.code === 'unrecognized_keys') for (const key of issue.keys) messages.set(key, 'is not known');
+    else if (typeof fields[option] !== 'string') messages.set(option, 'must be given once, as text');
+    else if (!messages.has(option)) messages.set(option, issue.message);
+  }
+  return [...messages].map(([option, message]) => ({ option, message }));
 }
 
 /** Parses with a schema whose keys are options. @throws AppError INVALID_OPTION */
