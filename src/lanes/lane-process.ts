@@ -14,6 +14,9 @@ const WARM_LIMIT_MS = 60_000;
 /** An idle process that was asked to end gets this long, in ms. */
 const RETIRE_LIMIT_MS = 2000;
 
+/** A living process takes a task within this time; one that died sooner had been dead before, in ms. */
+const TAKE_LIMIT_MS = 250;
+
 /** The process was gone before the task reached it: another one may be asked instead. */
 export class NotBegunError extends TransientError {}
 
@@ -22,7 +25,7 @@ export type LaneProcess = {
   /**
    * Resolves when models are loaded and warm, with a sentence for each that could not be.
    *
-   * @throws TransientError where the process ended instead or took too long
+   * @throws LaneLostError where the process was killed, TransientError where it ended by itself or took too long
    */
   readonly ready: Promise<string[]>;
   /** Resolves when the process is gone. */
@@ -44,7 +47,7 @@ process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL');
 });
 
-type Work = { begun: boolean; resolve(answer: LaneAnswer): void; reject(error: Error): void };
+type Work = { begun: boolean; givenAt: number; resolve(answer: LaneAnswer): void; reject(error: Error): void };
 
 /** Starts a detection process. */
 export function startLaneProcess(settings: LaneSettings, log: Logger): LaneProcess {
@@ -83,14 +86,22 @@ export function startLaneProcess(settings: LaneSettings, log: Logger): LaneProce
     }
   }
 
-  function onEnd(how: string): void {
+  function onEnd(how: string, killed: boolean): void {
     if (!children.delete(child)) return;
-    ready.reject(new TransientError(`a detection process ended at its start: ${how}`));
-    work?.reject(
-      work.begun
-        ? new LaneLostError('the detection process died while it worked', { cause: new Error(how) })
-        : new NotBegunError('the detection process was gone before it had begun', { cause: new Error(how) }),
+    const cause = new Error(how);
+    ready.reject(
+      killed
+        ? new LaneLostError('the detection process was killed while it loaded its models', { cause })
+        : new TransientError('a detection process could not start', { cause }),
     );
+    if (work !== undefined) {
+      const atWork = work.begun || performance.now() - work.givenAt > TAKE_LIMIT_MS;
+      work.reject(
+        atWork
+          ? new LaneLostError('the detection process died while it worked', { cause })
+          : new NotBegunError('the detection process was gone before it had begun', { cause }),
+      );
+    }
     work = undefined;
     exited.resolve();
   }
@@ -104,13 +115,13 @@ export function startLaneProcess(settings: LaneSettings, log: Logger): LaneProce
     }
   });
   child.on('error', (error) => {
-    if (child.pid === undefined) onEnd(error.message);
+    if (child.pid === undefined) onEnd(error.message, false);
   });
   child.on('exit', (code, signal) => {
-    const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
+    const end = () => onEnd(signal === null ? `exit code ${code}` : `signal ${signal}`, signal !== null);
     // Its last words may still be on their way.
-    if (!child.connected) onEnd(how);
-    else child.once('disconnect', () => onEnd(how));
+    if (child.connected) child.once('disconnect', end);
+    else end();
   });
   child.on('disconnect', kill);
   for (const stream of [child.stdout, child.stderr]) {
@@ -129,7 +140,7 @@ export function startLaneProcess(settings: LaneSettings, log: Logger): LaneProce
           reject(new NotBegunError('the detection process was gone before it had begun'));
           return;
         }
-        work = { begun: false, resolve: resolveAnswer, reject };
+        work = { begun: false, givenAt: performance.now(), resolve: resolveAnswer, reject };
         tell({ do: 'picture', task });
       });
     },

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { TransientError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { abortable } from './abortable.ts';
 import { type LaneProcess, NotBegunError } from './lane-process.ts';
@@ -84,6 +85,7 @@ export function createLaneSlot(startProcess: () => LaneProcess, maxTasks: number
   }
 
   async function attempt(task: PictureTask, signal: AbortSignal): Promise<LaneAnswer> {
+    if (closed) throw new TransientError('the detection processes have been ended');
     const lane = current ?? install(start());
     await abortable(lane.ready, signal);
     try {

@@ -1,0 +1,144 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { KEYS } from '../../src/queue/keys.ts';
+import { type Answer, call, ended, expectError, getTask, submit, taskIn } from '../support/api.ts';
+import { isGone, lanePids } from '../support/lanes.ts';
+import { requireShared, sharedPath } from '../support/shared.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { startWeb, type TestWeb } from '../support/web.ts';
+
+const DOG = sharedPath('data/samples/dog.jpg');
+const RACES = 200;
+
+describe.skipIf(!requireShared())('cancelling a task', () => {
+  let web: TestWeb;
+  let dog: Uint8Array<ArrayBuffer>;
+  const post = (fields = {}) => submit(web.url, 'object/image', { file: dog, fields });
+  const cancel = (taskId: string): Promise<Answer> => call(`${web.url}/api/task/${taskId}`, { method: 'DELETE' });
+
+  beforeAll(async () => {
+    dog = new Uint8Array(readFileSync(DOG));
+    web = await startWeb({ models: ['yolox_nano'], workers: ['object'] });
+  });
+
+  afterAll(async () => {
+    await web.stop();
+  });
+
+  /** Stops the one detection process, which has its models loaded then: tasks that it is given hang. */
+  async function holdLane(): Promise<number> {
+    await ended(web.url, await post());
+    const [lane = 0, ...others] = lanePids();
+    expect(others).toEqual([]);
+    process.kill(lane, 'SIGSTOP');
+    return lane;
+  }
+
+  async function storedPath(taskId: string): Promise<string> {
+    const data = await web.redis.client().hget(KEYS.job('object_detection', taskId), 'data');
+    const { file } = JSON.parse(data ?? '') as { file: { name: string } };
+    return join(web.folders.uploads, file.name);
+  }
+
+  function expectRevoked(answer: Answer): void {
+    expect(answer.status, answer.text).toBe(200);
+    expect(answer.body.data).toMatchObject({ state: 'REVOKED' });
+  }
+
+  it('takes one that waits out of the queue at once, with its file', async () => {
+    const lane = await holdLane();
+    const running = await post();
+    await taskIn(web.url, running, ['PROCESSING']);
+    const waiting = await post();
+    const path = await storedPath(waiting);
+    expect(existsSync(path)).toBe(true);
+    const answer = await cancel(waiting);
+    expectRevoked(answer);
+    expect(answer.ms).toBeLessThan(1000);
+    expect(await web.redis.client().exists(KEYS.job('object_detection', waiting))).toBe(0);
+    expect(existsSync(path)).toBe(false);
+    expect(await getTask(web.url, waiting)).toMatchObject({ state: 'REVOKED', status: 'Cancelled', attempts: 0 });
+    process.kill(lane, 'SIGCONT');
+    expect((await ended(web.url, running)).state).toBe('SUCCESS');
+  });
+
+  it('ends one that runs, its process and its file, and frees the slot', async () => {
+    const lane = await holdLane();
+    const taskId = await post();
+    await taskIn(web.url, taskId, ['PROCESSING']);
+    const path = await storedPath(taskId);
+    const answer = await cancel(taskId);
+    expectRevoked(answer);
+    expect(answer.ms).toBeLessThan(2000);
+    expect(isGone(lane)).toBe(true);
+    expect(existsSync(path)).toBe(false);
+    expect(await getTask(web.url, taskId)).toMatchObject({ state: 'REVOKED', attempts: 1 });
+    expect((await ended(web.url, await post())).state).toBe('SUCCESS');
+    expect((await getTask(web.url, taskId)).state).toBe('REVOKED');
+  });
+
+  it('ends one that runs within 2 s even where the announcement does not arrive', async () => {
+    const client = web.redis.client();
+    for (let round = 0; round < 3; round++) {
+      const lane = await holdLane();
+      const taskId = await post();
+      await taskIn(web.url, taskId, ['PROCESSING']);
+      const [answer] = await Promise.all([cancel(taskId), client.call('CLIENT', 'KILL', 'TYPE', 'pubsub')]);
+      expectRevoked(answer);
+      await waitFor('the process to be gone', () => isGone(lane), { timeoutMs: Math.max(1, 2000 - answer.ms) });
+    }
+    expect((await ended(web.url, await post())).state).toBe('SUCCESS');
+  });
+
+  it('takes one that waits for its next attempt', async () => {
+    const lane = await holdLane();
+    const taskId = await post();
+    await taskIn(web.url, taskId, ['PROCESSING']);
+    await sleep(300);
+    process.kill(lane, 'SIGKILL');
+    await taskIn(web.url, taskId, ['RETRY']);
+    expectRevoked(await cancel(taskId));
+    expect((await getTask(web.url, taskId)).state).toBe('REVOKED');
+    // Past the moment at which it would have been tried again.
+    await sleep(2500);
+    expect(await getTask(web.url, taskId)).toMatchObject({ state: 'REVOKED', attempts: 1 });
+  });
+
+  it('answers the same when repeated, and refuses what has ended or never was', async () => {
+    const lane = await holdLane();
+    const taskId = await post();
+    const answers = await Promise.all([cancel(taskId), cancel(taskId), cancel(taskId)]);
+    for (const answer of [...answers, await cancel(taskId)]) expectRevoked(answer);
+    if (!isGone(lane)) process.kill(lane, 'SIGCONT');
+    const done = await post();
+    await ended(web.url, done);
+    expectError(await cancel(done), 409, 'TASK_FINISHED');
+    expectError(await cancel('00000000-0000-4000-8000-000000000000'), 404, 'TASK_NOT_FOUND');
+  });
+
+  it(`agrees with what the task shows afterwards, ${RACES} times at the moment of its end`, async () => {
+    const outcomes = { revoked: 0, finished: 0 };
+    for (let race = 0; race < RACES; race++) {
+      const taskId = await post();
+      await sleep((race % 50) * 2);
+      const watching = getTask(web.url, taskId);
+      const answer = await cancel(taskId);
+      const { state } = await getTask(web.url, taskId);
+      if (answer.status === 200) {
+        outcomes.revoked++;
+        expect(state).toBe('REVOKED');
+      } else {
+        outcomes.finished++;
+        expectError(answer, 409, 'TASK_FINISHED');
+        expect(state).toBe('SUCCESS');
+      }
+      expect(['PENDING', 'PROCESSING', state]).toContain((await watching).state);
+    }
+    expect(outcomes.revoked).toBeGreaterThan(10);
+    expect(outcomes.finished).toBeGreaterThan(10);
+    const list = await call(`${web.url}/api/tasks?limit=200`);
+    expect(list.text).not.toContain('"FAILURE"');
+  });
+});
