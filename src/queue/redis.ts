@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { type RedisOptions as AllRedisOptions, Redis } from 'ioredis';
 import { StartError } from '../errors.ts';
@@ -70,6 +71,12 @@ export function connectPatient(settings: RedisSettings, log: Logger): Redis {
 /** A connection that only listens; it subscribes again by itself after an outage. */
 export function connectSubscriber(settings: RedisSettings, log: Logger): Redis {
   return connect({ ...endpoint(settings), maxRetriesPerRequest: null, autoResubscribe: true }, log);
+}
+
+/** Resolves once the connection is up or has failed for the first time, at the latest after so many ms. */
+export async function connected(client: Redis, patienceMs: number): Promise<void> {
+  if (client.status === 'ready') return;
+  await once(client, 'ready', { signal: AbortSignal.timeout(patienceMs) }).catch(() => undefined);
 }
 
 /** Ends a connection whether or not Redis answers. */

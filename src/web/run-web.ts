@@ -9,7 +9,7 @@ import { listenForEnds } from '../queue/ended.ts';
 import { readHealth, syncHealth } from '../queue/health.ts';
 import { queueMetrics, readScaling } from '../queue/metrics.ts';
 import { openQueues } from '../queue/queues.ts';
-import { connectFailFast, connectSubscriber, disconnect } from '../queue/redis.ts';
+import { connected, connectFailFast, connectSubscriber, disconnect } from '../queue/redis.ts';
 import { createTaskService } from '../queue/tasks.ts';
 import { openLocalStorage } from '../storage/storage.ts';
 import { createSyncService } from '../worker/sync-service.ts';
@@ -21,6 +21,9 @@ const IDLE_LIMIT_MS = 90_000;
 
 /** A whole upload may take so long, in ms. */
 const REQUEST_LIMIT_MS = 30 * 60_000;
+
+/** How long a start waits for Redis, in ms; without it requests are answered 503. */
+const REDIS_PATIENCE_MS = 2000;
 
 export type RunningWeb = { url: string; stop(): Promise<void> };
 
@@ -56,10 +59,12 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
   const sweep = { resultTtlSeconds: config.ttl.resultSeconds, uploadTtlSeconds: config.ttl.uploadSeconds };
   const owners = config.web.apiKeys.map(({ name }) => name);
 
-  function asyncParts(): ModeParts {
+  async function asyncParts(): Promise<ModeParts> {
     const redis = connectFailFast(config.redis, log);
     const subscriber = connectSubscriber(config.redis, log);
     const queues = openQueues(redis);
+    // Who is told that the service is there is not to be told a moment later that its queue is not.
+    await connected(redis, REDIS_PATIENCE_MS);
     const tasks = createTaskService(
       redis,
       queues,
@@ -115,7 +120,7 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
     };
   }
 
-  const { close, ...parts } = config.mode === 'sync' ? syncParts() : asyncParts();
+  const { close, ...parts } = config.mode === 'sync' ? syncParts() : await asyncParts();
   const closing = new AbortController();
   const app = createApp({ config, storage, catalog, defaultModel, log, closing: closing.signal, ...parts });
   const { createServer } = await import('node:http');
