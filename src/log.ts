@@ -1,3 +1,5 @@
+import { mkdirSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type DestinationStream, type Logger as PinoLogger, pino } from 'pino';
 
 export type Logger = PinoLogger;
@@ -45,13 +47,19 @@ export function createLog(name: string, level: string): SwitchableLog {
   return {
     logger,
     addFile(path) {
-      const file = pino.destination({ dest: path, mkdir: true, sync: false, append: true });
-      let warned = false;
-      file.on('error', (error: Error) => {
-        if (warned) return;
-        warned = true;
+      const warn = (error: unknown) =>
         logger.warn({ err: error }, 'the log file cannot be written; standard output goes on');
-      });
+      let descriptor: number;
+      try {
+        mkdirSync(dirname(path), { recursive: true });
+        descriptor = openSync(path, 'a');
+      } catch (error) {
+        warn(error);
+        return;
+      }
+      const file = pino.destination({ dest: descriptor, sync: false });
+      file.once('error', warn);
+      file.on('error', () => undefined);
       multi.add({ stream: file, level: 'trace' });
     },
     flush() {

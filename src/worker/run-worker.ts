@@ -107,6 +107,7 @@ export async function runWorker(
   async function getReady(): Promise<void> {
     const prepared = await prepareLanes(kind, config, workerLog, stopping.signal, (why) => {
       reason = why;
+      tick().catch(() => undefined);
     });
     if (prepared === undefined) return;
     lanes = prepared.lanes;

@@ -1,0 +1,246 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { identifyProcess } from '../../src/process-identity.ts';
+import { beat, type Heartbeat, liveWorkers } from '../../src/queue/heartbeat.ts';
+import { KEYS } from '../../src/queue/keys.ts';
+import { takeWorkerLease } from '../../src/queue/worker-lease.ts';
+import { call, ended, expectError, post, submit } from '../support/api.ts';
+import { startRedis, type TestRedis } from '../support/redis.ts';
+import { freePort, makeHome, runToEnd, type Service, startService } from '../support/service.ts';
+import { requireShared, sharedPath } from '../support/shared.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const DOG = sharedPath('data/samples/dog.jpg');
+
+async function withRedis(): Promise<{ server: TestRedis; redis: Redis }> {
+  const server = await startRedis();
+  return { server, redis: server.client() };
+}
+
+describe('the number of a worker', () => {
+  let server: TestRedis;
+  let redis: Redis;
+
+  beforeEach(async () => {
+    ({ server, redis } = await withRedis());
+  });
+
+  afterEach(async () => {
+    await server.stop();
+  });
+
+  it('is the lowest that no living worker of its kind holds', async () => {
+    const first = await takeWorkerLease(redis, 'face');
+    const second = await takeWorkerLease(redis, 'face');
+    const object = await takeWorkerLease(redis, 'object');
+    expect([first, second, object].map(({ name }) => name)).toEqual([
+      'face_worker_1',
+      'face_worker_2',
+      'object_worker_1',
+    ]);
+    await first.release();
+    expect((await takeWorkerLease(redis, 'face')).name).toBe('face_worker_1');
+  });
+
+  it('is never given twice, however many ask at once', async () => {
+    const leases = await Promise.all(Array.from({ length: 20 }, () => takeWorkerLease(redis, 'face')));
+    const names = leases.map(({ name }) => name).sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+    expect(names).toEqual(Array.from({ length: 20 }, (_, index) => `face_worker_${index + 1}`));
+  });
+
+  it('runs out by itself, and is told to be lost where somebody else took it since', async () => {
+    const first = await takeWorkerLease(redis, 'face');
+    const key = KEYS.workerLease('face', 1);
+    const ttl = await redis.pttl(key);
+    expect(ttl).toBeGreaterThan(0);
+    expect(ttl).toBeLessThanOrEqual(15_000);
+    expect(await first.renew()).toBe(true);
+    await redis.del(key);
+    const other = await takeWorkerLease(redis, 'face');
+    expect(other.name).toBe('face_worker_1');
+    expect(await first.renew()).toBe(false);
+    await first.release();
+    expect((await takeWorkerLease(redis, 'face')).name).toBe('face_worker_2');
+  });
+
+  it('comes back after an outage that it did not survive in Redis', async () => {
+    const first = await takeWorkerLease(redis, 'face');
+    await redis.flushall();
+    expect(await first.renew()).toBe(true);
+    expect((await takeWorkerLease(redis, 'face')).name).toBe('face_worker_2');
+  });
+
+  it('is free at once when the process that held it on this machine is gone', async () => {
+    await takeWorkerLease(redis, 'face');
+    const key = KEYS.workerLease('face', 1);
+    const held = JSON.parse((await redis.get(key)) ?? '') as { pid: number; process: string; machine: string };
+    expect(held.pid).toBe(process.pid);
+
+    const child = spawn('sleep', ['60']);
+    const pid = child.pid ?? 0;
+    const alive = { ...held, pid, process: identifyProcess(pid) };
+    await redis.set(key, JSON.stringify(alive), 'PX', 15_000);
+    expect((await takeWorkerLease(redis, 'face')).name).toBe('face_worker_2');
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    expect((await takeWorkerLease(redis, 'face')).name).toBe('face_worker_1');
+  });
+
+  it('stays with a process of another machine, whatever runs here', async () => {
+    await takeWorkerLease(redis, 'face');
+    const key = KEYS.workerLease('face', 1);
+    const held = JSON.parse((await redis.get(key)) ?? '') as object;
+    await redis.set(key, JSON.stringify({ ...held, machine: 'elsewhere', pid: 2 ** 22 }), 'PX', 15_000);
+    expect((await takeWorkerLease(redis, 'face')).name).toBe('face_worker_2');
+  });
+});
+
+describe('the heartbeat of a worker', () => {
+  it('is heard, and gone when the worker has been silent for ten seconds', async () => {
+    const { server, redis } = await withRedis();
+    const heartbeat: Heartbeat = {
+      name: 'face_worker_1',
+      kind: 'face',
+      host: hostname(),
+      pid: process.pid,
+      state: 'ready',
+      concurrency: 2,
+      current: [],
+      done: 3,
+      failed: 1,
+      rss: 1,
+      lanes: [],
+      model: 'yunet',
+      started_at: Date.now(),
+      beat_at: Date.now(),
+    };
+    await beat(redis, heartbeat);
+    expect(await liveWorkers(redis)).toEqual([heartbeat]);
+    await sleep(10_500);
+    expect(await liveWorkers(redis)).toEqual([]);
+    expect(await redis.exists(KEYS.worker('face_worker_1'))).toBe(0);
+    await server.stop();
+  });
+});
+
+describe.skipIf(!requireShared())('a worker without a model', () => {
+  let server: TestRedis;
+  let web: Service;
+
+  beforeAll(async () => {
+    server = await startRedis();
+    const home = await makeHome({ REDIS_URL: server.url, WORKER_CONCURRENCY: '1', GRACE_PERIOD: '1' });
+    cpSync(join(home.root, 'models'), join(home.root, 'elsewhere'), { recursive: true });
+    home.environment.MODELS_DIR = join(home.root, 'empty');
+    web = await startService({ home, role: 'web' });
+  });
+
+  afterAll(async () => {
+    await web.stop();
+    await server.stop();
+  });
+
+  type Detection = { up: boolean; workers: number; slots: number; model: string | null; reason?: string };
+
+  async function health(): Promise<{ status: string; detection: Detection }> {
+    const { data } = (await call(`${web.url}/api/health`)).body;
+    return {
+      status: String(data.status),
+      detection: (data.services as Record<string, Detection>).object_detection as Detection,
+    };
+  }
+
+  it('waits, says what would help, and gets ready by itself once the file is there', async () => {
+    const { home } = web;
+    const healthPort = await freePort();
+    const { child, output } = spawnWorker(home.environment, home.root, healthPort);
+    try {
+      const probe = (which: string) => fetch(`http://127.0.0.1:${healthPort}/api/health/${which}`);
+      await waitFor('the worker to be heard', async () => {
+        const { workers, reason } = (await health()).detection;
+        return workers === 1 && reason !== 'starting';
+      });
+      const before = await health();
+      expect(before.status).toBe('degraded');
+      expect(before.detection).toMatchObject({ up: false, slots: 0, model: null });
+      expect(before.detection.reason).toContain('npm run models -- pull');
+      expect((await probe('live')).status).toBe(200);
+      expect((await probe('ready')).status).toBe(503);
+      expect((await probe('else')).status).toBe(404);
+      const file = new Uint8Array(readFileSync(DOG));
+      const refused = await post(web.url, 'object/image', { file });
+      expectError(refused, 503, 'MODEL_UNAVAILABLE');
+      expect(refused.body.message).toContain('npm run models -- pull');
+
+      cpSync(join(home.root, 'elsewhere'), join(home.root, 'empty'), { recursive: true });
+      await waitFor('the worker to be ready', async () => (await health()).detection.up, { timeoutMs: 30_000 });
+      expect((await health()).detection).toMatchObject({ workers: 1, slots: 1, model: 'yolox_nano' });
+      expect((await probe('ready')).status).toBe(200);
+      expect((await ended(web.url, await submit(web.url, 'object/image', { file }))).state).toBe('SUCCESS');
+
+      await server.kill9();
+      await waitFor('not ready', async () => (await probe('ready')).status === 503);
+      expect((await probe('live')).status).toBe(200);
+      await server.restart();
+      await waitFor('ready again', async () => (await probe('ready')).status === 200);
+    } finally {
+      await end(child);
+    }
+    const lines = readFileSync(join(home.root, 'logs', 'object_worker_1.log'), 'utf8')
+      .trim()
+      .split('\n');
+    const messages = lines.map((line) => (JSON.parse(line) as { msg: string }).msg);
+    expect(messages).toContain('worker ready');
+    expect(messages).toContain('task done');
+    expect(messages.at(-1)).toBe('worker stopped');
+    for (const line of output().trim().split('\n')) expect(() => JSON.parse(line)).not.toThrow();
+    await waitFor('the worker to be gone', async () => (await health()).detection.workers === 0, { timeoutMs: 2000 });
+  });
+
+  it('goes on where its log cannot be written, and refuses a HEALTH_PORT that is taken', async () => {
+    const { home } = web;
+    const blocked = join(home.root, 'blocked');
+    // A file where a folder should be: not even root can write below it.
+    writeFileSync(blocked, '');
+    chmodSync(blocked, 0o400);
+    const healthPort = await freePort();
+    const logs = { LOG_DIR: join(blocked, 'logs') };
+    const { child, output } = spawnWorker({ ...home.environment, ...logs }, home.root, healthPort);
+    try {
+      await waitFor('the worker to be ready', () => output().includes('worker ready'), { timeoutMs: 30_000 });
+      expect(output()).toMatch(/"level":"warn"[^\n]*the log file cannot be written/);
+      const second = await runToEnd(home, { HEALTH_PORT: String(healthPort) }, 'worker:object');
+      expect(second.code).toBe(78);
+      expect(second.output.trim()).toBe(`Port ${healthPort} is taken. Set HEALTH_PORT to a free one.`);
+    } finally {
+      await end(child);
+    }
+  });
+
+  async function end(child: ChildProcess): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill('SIGTERM');
+    await once(child, 'exit');
+  }
+
+  function spawnWorker(environment: Record<string, string>, cwd: string, healthPort: number) {
+    const child = spawn(process.execPath, [join(import.meta.dirname, '../../src/main.ts'), 'worker:object'], {
+      cwd,
+      env: { ...environment, HEALTH_PORT: String(healthPort) },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        output += text;
+      });
+    }
+    return { child, output: () => output };
+  }
+});
