@@ -16,8 +16,8 @@ const encodeCursor = (entry: Entry) => Buffer.from(`${entry.score} ${entry.membe
 function decodeCursor(text: string): Entry {
   const match = /^(\d+) (\S+)$/.exec(Buffer.from(text, 'base64url').toString());
   if (match === null)
-    throw new AppError('INVALID_OPTION', 'cursor is not one that this list has given.', {
-      details: [{ option: 'cursor' }],
+    throw new AppError('INVALID_OPTION', 'Option cursor is not one that this list has given.', {
+      details: [{ option: 'cursor', message: 'is not one that this list has given' }],
     });
   return { score: Number(match[1]), member: match[2] ?? '' };
 }

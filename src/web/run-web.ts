@@ -22,6 +22,9 @@ const IDLE_LIMIT_MS = 90_000;
 /** A whole upload may take so long, in ms. */
 const REQUEST_LIMIT_MS = 30 * 60_000;
 
+/** How often connections that have fallen idle are closed while the process stops, in ms. */
+const CLOSE_EVERY_MS = 50;
+
 /** How long a start waits for Redis, in ms; without it requests are answered 503. */
 const REDIS_PATIENCE_MS = 2000;
 
@@ -137,9 +140,11 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
     async stop() {
       closing.abort();
       const closed = new Promise((resolve) => server.close(resolve));
-      server.closeIdleConnections();
+      // A connection that is busy now is kept alive by its client once it has its answer.
+      const idle = setInterval(() => server.closeIdleConnections(), CLOSE_EVERY_MS);
       const grace = setTimeout(() => server.closeAllConnections(), config.worker.graceSeconds * 1000);
       await closed;
+      clearInterval(idle);
       clearTimeout(grace);
       await close();
       log.info('web stopped');
