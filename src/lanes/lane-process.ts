@@ -1,4 +1,4 @@
-import { type ChildProcess, fork } from 'node:child_process';
+import { type ChildProcess, type ForkOptions, fork, spawnSync } from 'node:child_process';
 import { resolve } from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
@@ -47,11 +47,25 @@ process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL');
 });
 
+let launcher: Pick<ForkOptions, 'execPath' | 'execArgv'> | undefined;
+
+/**
+ * How a process is started that the system itself ends together with this one, even while it is stopped or deep in a
+ * detection. Where there is no setpriv (other systems than Linux) it ends when it next looks at its channel.
+ */
+function bindToThisProcess(): Pick<ForkOptions, 'execPath' | 'execArgv'> {
+  if (launcher !== undefined) return launcher;
+  const bind = ['--pdeathsig', 'KILL'];
+  const works = spawnSync('setpriv', [...bind, 'true']).status === 0;
+  launcher = works ? { execPath: 'setpriv', execArgv: [...bind, process.execPath] } : { execArgv: [] };
+  return launcher;
+}
+
 type Work = { begun: boolean; givenAt: number; resolve(answer: LaneAnswer): void; reject(error: Error): void };
 
 /** Starts a detection process. */
 export function startLaneProcess(settings: LaneSettings, log: Logger): LaneProcess {
-  const child = fork(LANE_SCRIPT, [], { execArgv: [], stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+  const child = fork(LANE_SCRIPT, [], { ...bindToThisProcess(), stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
   children.add(child);
   const laneLog = log.child({ lane: child.pid });
   const ready = Promise.withResolvers<string[]>();

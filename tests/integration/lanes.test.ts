@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -8,7 +10,7 @@ import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { LaneLostError } from '../../src/errors.ts';
 import { createLanes, type Lanes } from '../../src/lanes/lanes.ts';
 import type { PictureTask } from '../../src/lanes/protocol.ts';
-import { identifyProcess } from '../../src/process-identity.ts';
+import { isGone } from '../support/lanes.ts';
 import { requireShared, sharedPath } from '../support/shared.ts';
 import { tempDir } from '../support/temp.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -18,23 +20,22 @@ const DOG = sharedPath('data/samples/dog.jpg');
 const log = pino({ level: 'silent' });
 const never = new AbortController().signal;
 
-const isGone = (pid: number) => identifyProcess(pid) === undefined;
-
 describe.skipIf(!requireShared())('detection processes', () => {
   const folder = tempDir('lanes');
   const bigPicture = join(folder, 'big.jpg');
   let open: Lanes[] = [];
 
+  const settings = (warm: string[], modelsDir = folder) => ({
+    modelsDir,
+    shippedManifest: new URL('../../models/manifest.json', import.meta.url).pathname,
+    warm,
+    executionProviders: ['cpu' as const],
+    haarLongestSide: 2000,
+    imagePixels: 100_000_000,
+  });
+
   function start(count: number, { warm = ['yolox_nano'], maxTasks = 1000, modelsDir = folder } = {}): Lanes {
-    const settings = {
-      modelsDir,
-      shippedManifest: new URL('../../models/manifest.json', import.meta.url).pathname,
-      warm,
-      executionProviders: ['cpu' as const],
-      haarLongestSide: 2000,
-      imagePixels: 100_000_000,
-    };
-    const lanes = createLanes(count, settings, maxTasks, log);
+    const lanes = createLanes(count, settings(warm, modelsDir), maxTasks, log);
     open.push(lanes);
     return lanes;
   }
@@ -227,6 +228,23 @@ describe.skipIf(!requireShared())('detection processes', () => {
       expect(await onlyPid(lanes)).toBe(pid);
     },
   );
+
+  it('ends them together with the process that they work for, even while they are stopped', async () => {
+    const script = `
+      import { pino } from 'pino';
+      import { createLanes } from '${new URL('../../src/lanes/lanes.ts', import.meta.url).pathname}';
+      const lanes = createLanes(2, JSON.parse(process.argv[1]), 10, pino({ level: 'silent' }));
+      await lanes.warm();
+      console.log(JSON.stringify((await lanes.usage()).map(({ pid }) => pid)));
+      setInterval(() => undefined, 1000);`;
+    const args = ['--input-type=module', '--eval', script, JSON.stringify(settings(['haar']))];
+    const parent = spawn(process.execPath, args, { cwd: import.meta.dirname, stdio: ['ignore', 'pipe', 'inherit'] });
+    const [line] = (await once(parent.stdout.setEncoding('utf8'), 'data')) as [string];
+    const [stopped = 0, idle = 0] = JSON.parse(line) as number[];
+    process.kill(stopped, 'SIGSTOP');
+    parent.kill('SIGKILL');
+    await waitFor('both to be gone', () => isGone(stopped) && isGone(idle), { timeoutMs: 2000 });
+  });
 
   it('leaves no process behind, whatever state it is in', async () => {
     const lanes = start(3, { warm: ['haar'] });
