@@ -1,0 +1,122 @@
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { ended, getTask, submit, taskIn } from '../support/api.ts';
+import { DOG_PATH, type Fleet, startFleet, type Worker } from '../support/fleet.ts';
+import { isGone, signalAll } from '../support/lanes.ts';
+import { startService } from '../support/service.ts';
+import { requireShared } from '../support/shared.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+/** When the task of a dead worker is taken up again at the latest. */
+const TAKE_UP_MS = 21_000;
+
+async function withFleet(work: (fleet: Fleet) => Promise<void>): Promise<void> {
+  const fleet = await startFleet();
+  try {
+    await work(fleet);
+  } finally {
+    await fleet.stop();
+  }
+}
+
+/** Kills a worker under its task; answers when, once its detection processes are gone, too. */
+async function kill9(worker: Worker): Promise<number> {
+  const lanes = worker.lanes();
+  const killedAt = Date.now();
+  process.kill(worker.pid, 'SIGKILL');
+  await waitFor('its detection processes to be gone', () => lanes.every(isGone), { timeoutMs: 3000 });
+  return killedAt;
+}
+
+async function waitForAttempt(fleet: Fleet, taskId: string, attempts: number): Promise<number> {
+  const task = await waitFor(
+    `attempt ${attempts}`,
+    async () => {
+      const current = await getTask(fleet.url, taskId);
+      return current.attempts >= attempts ? current : undefined;
+    },
+    { timeoutMs: TAKE_UP_MS + 5000 },
+  );
+  // Long enough for a living detection process to have taken it.
+  await sleep(400);
+  return Date.parse(task.started_at ?? '');
+}
+
+describe.skipIf(!requireShared())('a worker that is killed under its task', { concurrent: true }, () => {
+  it('loses it to another worker, once', async () => {
+    await withFleet(async (fleet) => {
+      const first = await fleet.startWorker();
+      first.freeze();
+      const taskId = await fleet.postHeld();
+      const second = await fleet.startWorker();
+      const killedAt = await kill9(first);
+      const takenUpAt = await waitForAttempt(fleet, taskId, 2);
+      expect(takenUpAt - killedAt).toBeGreaterThan(7_000);
+      expect(takenUpAt - killedAt).toBeLessThan(TAKE_UP_MS);
+      const task = await fleet.ended(taskId);
+      expect(task).toMatchObject({ state: 'SUCCESS', attempts: 2, worker: 'object_worker_2' });
+      // Its number is free at once for the next worker on this machine.
+      await fleet.startWorker();
+      expect(await fleet.redis.client().exists('{recognize}:worker:object_worker_1')).toBe(1);
+      expect(await fleet.redis.client().exists('{recognize}:worker:object_worker_3')).toBe(0);
+      expect(second.lanes()).toHaveLength(1);
+    });
+  });
+
+  it('ends it in WORKER_LOST together with a second one, with nobody else to blame', async () => {
+    await withFleet(async (fleet) => {
+      const first = await fleet.startWorker();
+      first.freeze();
+      const taskId = await fleet.postHeld();
+      const second = await fleet.startWorker();
+      second.freeze();
+      await kill9(first);
+      await waitForAttempt(fleet, taskId, 2);
+      await kill9(second);
+      await fleet.startWorker();
+      const healthy = await fleet.post();
+      const task = await fleet.ended(taskId);
+      expect(task).toMatchObject({ state: 'FAILURE', error: { error_code: 'WORKER_LOST' } });
+      expect(task.status).toBe(task.error?.message);
+      expect(await fleet.ended(healthy)).toMatchObject({ state: 'SUCCESS', attempts: 1 });
+    });
+  });
+
+  it('ends it in WORKER_LOST together with a detection process', async () => {
+    await withFleet(async (fleet) => {
+      const first = await fleet.startWorker();
+      first.freeze();
+      const taskId = await fleet.postHeld();
+      const second = await fleet.startWorker();
+      second.freeze();
+      await kill9(first);
+      await waitForAttempt(fleet, taskId, 2);
+      signalAll(second.lanes(), 'SIGKILL');
+      const task = await fleet.ended(taskId);
+      expect(task).toMatchObject({ state: 'FAILURE', attempts: 2, error: { error_code: 'WORKER_LOST' } });
+      expect(await fleet.ended(await fleet.post())).toMatchObject({ state: 'SUCCESS', attempts: 1 });
+    });
+  });
+
+  it('is started again by `npm start` under its old name and finishes the task itself', async () => {
+    const service = await startService({ env: { WORKER_CONCURRENCY: '1', GRACE_PERIOD: '2' } });
+    try {
+      const file = new Uint8Array(readFileSync(DOG_PATH));
+      const lanes = service.pids('lane');
+      signalAll(lanes, 'SIGSTOP');
+      const taskId = await submit(service.url, 'object/image', { file });
+      await taskIn(service.url, taskId, ['PROCESSING']);
+      await sleep(400);
+      const [killed] = service.kill9('worker:object');
+      await waitFor('its detection process to be gone', () => lanes.filter(isGone).length === 1, { timeoutMs: 3000 });
+      signalAll(service.pids('lane'), 'SIGCONT');
+      const task = await taskIn(service.url, taskId, ['SUCCESS', 'FAILURE'], { timeoutMs: 60_000 });
+      expect(task).toMatchObject({ state: 'SUCCESS', attempts: 2, worker: 'object_worker_1' });
+      expect(service.pids('worker:object')).not.toContain(killed);
+      expect((await ended(service.url, await submit(service.url, 'face/image', { file }))).state).toBe('SUCCESS');
+    } finally {
+      await service.stop();
+    }
+  });
+});
