@@ -5,7 +5,7 @@ import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { successEnvelope } from '../contract/envelope.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { queueMetrics, readScaling } from '../queue/metrics.ts';
+import { joinMetrics, queueMetrics, readScaling } from '../queue/metrics.ts';
 import type { Queues } from '../queue/queues.ts';
 import type { Account } from './accounts.ts';
 import { createBoards, type FailedCall } from './board.ts';
@@ -108,8 +108,7 @@ export function createDashboardApp(dependencies: DashboardDependencies): Express
   app.get('/metrics', metricsAccess, async (_request, response) => {
     const ofQueues = await queueMetrics(redis, queues).catch(() => undefined);
     redisUp.set(ofQueues === undefined ? 0 : 1);
-    const parts = [await registry.metrics(), ofQueues ?? ''];
-    response.type(registry.contentType).send(parts.map((part) => `${part.trimEnd()}\n`).join(''));
+    response.type(registry.contentType).send(joinMetrics([await registry.metrics(), ofQueues ?? '']));
   });
   app.get('/metrics/scaling', metricsAccess, async (_request, response) => {
     response.json(await orUnavailable(readScaling(redis, queues)));

@@ -108,6 +108,11 @@ async function liveGauges(redis: Redis, queues: Queues): Promise<Registry> {
   return registry;
 }
 
+/** One Prometheus text of several; prom-client writes "Nan" where the format says "NaN". */
+export function joinMetrics(parts: readonly string[]): string {
+  return parts.map((part) => `${part.trimEnd().replaceAll(/ Nan$/gm, ' NaN')}\n`).join('');
+}
+
 /** Prometheus text of queues, workers and tasks; the same on web and dashboard. */
 export async function queueMetrics(redis: Redis, queues: Queues): Promise<string> {
   const [gauges, totals] = await Promise.all([
@@ -120,5 +125,5 @@ export async function queueMetrics(redis: Redis, queues: Queues): Promise<string
     ),
   ]);
   const stored = AggregatorRegistry.aggregate([storedMetrics(totals)]);
-  return `${await gauges.metrics()}\n${await stored.metrics()}`;
+  return joinMetrics([await gauges.metrics(), await stored.metrics()]);
 }

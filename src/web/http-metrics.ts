@@ -3,13 +3,8 @@ import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client
 
 export type HttpMetrics = { registry: Registry; measure: RequestHandler };
 
-/** Ids and names in a path would make a series each. */
-function routeOf(path: string): string {
-  return path
-    .replace(/^\/api\/task\/[^/]+/, '/api/task/:id')
-    .replace(/^\/api\/uploads\/.*/, '/api/uploads/:name')
-    .replace(/^\/docs\/.*/, '/docs/*');
-}
+/** Label of requests for which there is no route: their paths would make a series each. */
+const NO_ROUTE = '(none)';
 
 /** Counts and times every request by method, route and status. */
 export function createHttpMetrics(): HttpMetrics {
@@ -32,12 +27,8 @@ export function createHttpMetrics(): HttpMetrics {
     registry,
     measure(request, response, next) {
       const start = performance.now();
-      // Routers change `path` while a request is with them.
-      const path = request.path;
       response.once('close', () => {
-        const known =
-          response.statusCode === 404 && !path.startsWith('/api/task/') && !path.startsWith('/api/uploads/');
-        const route = known ? '(none)' : routeOf(path);
+        const route = response.locals.route ?? NO_ROUTE;
         duration.observe(
           { method: request.method, route, code: response.statusCode },
           (performance.now() - start) / 1000,

@@ -8,6 +8,15 @@ export function sendData(response: Response, status: number, data: unknown, mess
 
 type Method = 'get' | 'post' | 'delete';
 
+declare global {
+  namespace Express {
+    interface Locals {
+      /** The pattern that the request's path matched, such as `/api/task/:id`. */
+      route?: string;
+    }
+  }
+}
+
 /** Registers the handlers of one path; any other method is answered 405 with `Allow`. */
 export function addRoute(
   router: Router,
@@ -16,6 +25,10 @@ export function addRoute(
 ): void {
   const route = router.route(path);
   const allowed: string[] = [];
+  route.all((request, response, next) => {
+    response.locals.route = `${request.baseUrl}${path}`;
+    next();
+  });
   for (const method of ['get', 'post', 'delete'] as const) {
     const handler = handlers[method];
     if (handler === undefined) continue;

@@ -1,6 +1,7 @@
 import type { Express, RequestHandler } from 'express';
 import { Gauge } from 'prom-client';
 import { AppError } from '../errors.ts';
+import { joinMetrics } from '../queue/metrics.ts';
 import { requireMetricsAccess } from './access.ts';
 import { addRoute } from './http.ts';
 import type { HttpMetrics } from './http-metrics.ts';
@@ -23,10 +24,9 @@ export function addMetricsRoutes(
 
   const exposition: RequestHandler = async (_request, response) => {
     // Without Redis this process still has something to tell, above all that Redis is away.
-    const queues = await queueView?.metrics().catch(() => undefined);
-    redisUp?.set(queues === undefined ? 0 : 1);
-    const parts = [await registry.metrics(), ...(queues === undefined ? [] : [queues])];
-    response.type(registry.contentType).send(parts.map((part) => `${part.trimEnd()}\n`).join(''));
+    const ofQueues = await queueView?.metrics().catch(() => undefined);
+    redisUp?.set(ofQueues === undefined ? 0 : 1);
+    response.type(registry.contentType).send(joinMetrics([await registry.metrics(), ofQueues ?? '']));
   };
   addRoute(app, '/metrics', { get: [mayMeasure, exposition] });
 
