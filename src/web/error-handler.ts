@@ -1,11 +1,12 @@
-import type { ErrorRequestHandler, RequestHandler } from 'express';
+import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
 import { errorEnvelope } from '../contract/envelope.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { publicError } from '../queue/failure.ts';
 
-/** Rest of a refused upload that is still taken in, so that the client gets to read why it was refused, in ms. */
-const LINGER_MS = 10_000;
+/** For how long the rest of a refused upload is still taken in, in all and from one piece to the next, in ms. */
+const LINGER_MS = 30_000;
+const LINGER_IDLE_MS = 5_000;
 
 export const nothingHere: RequestHandler = () => {
   throw new AppError('NOT_FOUND', 'There is nothing at this address.');
@@ -27,6 +28,18 @@ function isAbort(error: unknown): boolean {
   return error instanceof Error && error.name === 'AbortError';
 }
 
+/** Many clients read no answer before they have sent everything: a connection closed on them would hide it. */
+function linger(request: Request): void {
+  const giveUp = () => request.destroy();
+  const atLast = setTimeout(giveUp, LINGER_MS);
+  const idle = setTimeout(giveUp, LINGER_IDLE_MS);
+  request.on('data', () => idle.refresh());
+  request.once('close', () => {
+    clearTimeout(atLast);
+    clearTimeout(idle);
+  });
+}
+
 /** Every error becomes the contract's envelope; what is our fault is logged with its cause, never sent. */
 export function errorHandler(log: Logger): ErrorRequestHandler {
   return (error: unknown, request, response, next) => {
@@ -39,11 +52,7 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
     else log.debug({ requestId: request.id, path: request.path, code: known.code }, 'request refused');
     if (response.headersSent) return next(error);
     if (known.retryAfterSeconds !== undefined) response.set('Retry-After', String(known.retryAfterSeconds));
-    if (!request.complete) {
-      const giveUp = setTimeout(() => request.destroy(), LINGER_MS);
-      request.once('close', () => clearTimeout(giveUp));
-      request.resume();
-    }
+    if (!request.complete) linger(request);
     response.status(known.status).json(errorEnvelope(known));
   };
 }
