@@ -28,7 +28,7 @@ export function tooManyPixels(size: { width: number; height: number }, limit: nu
   );
 }
 
-async function isReachable(path: string): Promise<boolean> {
+export async function isReachable(path: string): Promise<boolean> {
   try {
     await access(path, constants.R_OK);
     return true;
