@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { ended, getTask, submit, taskIn } from '../support/api.ts';
+import { call, ended, getTask, submit, taskIn } from '../support/api.ts';
 import { DOG_PATH, type Fleet, startFleet, type Worker } from '../support/fleet.ts';
 import { isGone, signalAll } from '../support/lanes.ts';
 import { startService } from '../support/service.ts';
@@ -29,6 +29,13 @@ async function kill9(worker: Worker): Promise<number> {
   return killedAt;
 }
 
+async function health(fleet: Fleet): Promise<{ workers: number }> {
+  const { services } = (await call(`${fleet.url}/api/health`)).body.data as {
+    services: Record<string, { workers: number }>;
+  };
+  return services.object_detection ?? { workers: Number.NaN };
+}
+
 async function waitForAttempt(fleet: Fleet, taskId: string, attempts: number): Promise<number> {
   const task = await waitFor(
     `attempt ${attempts}`,
@@ -51,6 +58,7 @@ describe.skipIf(!requireShared())('a worker that is killed under its task', { co
       const taskId = await fleet.postHeld();
       const second = await fleet.startWorker();
       const killedAt = await kill9(first);
+      await waitFor('its heartbeat to run out', async () => (await health(fleet)).workers === 1, { timeoutMs: 11_000 });
       const takenUpAt = await waitForAttempt(fleet, taskId, 2);
       expect(takenUpAt - killedAt).toBeGreaterThan(7_000);
       expect(takenUpAt - killedAt).toBeLessThan(TAKE_UP_MS);

@@ -98,21 +98,24 @@ describe.skipIf(!requireShared())('detection processes', () => {
     expect(ended).toEqual([1, 2, 3, 4]);
   });
 
-  it('says that a process died while it worked, and goes on with a new one', async () => {
-    const lanes = start(2, { warm: ['haar', 'yolox_nano'] });
-    await lanes.warm();
-    const [first = 0, second = 0] = await pidsOf(lanes);
-    const lost = lanes.run(slowTask(), never);
-    const other = lanes.run(slowTask(), never);
-    await sleep(300);
-    process.kill(first, 'SIGKILL');
-    await expect(lost).rejects.toThrow(LaneLostError);
-    expect((await other).ok).toBe(true);
-    expect(await labels(lanes)).toContain('dog');
-    const after = await pidsOf(lanes);
-    expect(after).toContain(second);
-    expect(after).not.toContain(first);
-  });
+  it.each(['SIGKILL', 'SIGSEGV'] as const)(
+    'says that a process died while it worked, and goes on (%s)',
+    async (signal) => {
+      const lanes = start(2, { warm: ['haar', 'yolox_nano'] });
+      await lanes.warm();
+      const [first = 0, second = 0] = await pidsOf(lanes);
+      const lost = lanes.run(slowTask(), never);
+      const other = lanes.run(slowTask(), never);
+      await sleep(300);
+      process.kill(first, signal);
+      await expect(lost).rejects.toThrow(LaneLostError);
+      expect((await other).ok).toBe(true);
+      expect(await labels(lanes)).toContain('dog');
+      const after = await pidsOf(lanes);
+      expect(after).toContain(second);
+      expect(after).not.toContain(first);
+    },
+  );
 
   it('counts a death under a task that a stopped process had not even taken', async () => {
     const lanes = start(1);
@@ -148,7 +151,7 @@ describe.skipIf(!requireShared())('detection processes', () => {
     const startedAt = performance.now();
     stop.abort(new Error('enough'));
     await expect(run).rejects.toThrow('enough');
-    expect(performance.now() - startedAt).toBeLessThan(500);
+    expect(performance.now() - startedAt).toBeLessThan(1500);
     expect(isGone(pid)).toBe(true);
     expect(await labels(lanes)).toContain('dog');
   });
@@ -175,27 +178,24 @@ describe.skipIf(!requireShared())('detection processes', () => {
     setTimeout(() => stop.abort(new Error('too late')), 20);
     const startedAt = performance.now();
     await expect(run).rejects.toThrow('too late');
-    expect(performance.now() - startedAt).toBeLessThan(300);
+    expect(performance.now() - startedAt).toBeLessThan(1000);
   });
 
   it('recycles processes without a gap', async () => {
-    const lanes = start(1, { maxTasks: 5 });
-    const startedAt = performance.now();
+    const maxTasks = 3;
+    const lanes = start(1, { maxTasks });
     await lanes.warm();
-    const loadMs = performance.now() - startedAt;
-    await labels(lanes);
-    const pids = new Set<number>();
-    const times: number[] = [];
-    while (pids.size < 4) {
-      const askedAt = performance.now();
+    const served = new Map<number, number>();
+    while (served.size < 4) {
+      const pid = await onlyPid(lanes);
       expect(await labels(lanes)).toContain('dog');
-      times.push(performance.now() - askedAt);
-      pids.add(await onlyPid(lanes));
+      served.set(pid, (served.get(pid) ?? 0) + 1);
     }
-    // A task that had waited for a new process would have taken longer than its start takes.
-    expect(Math.max(...times)).toBeLessThan(loadMs);
+    // Each went on beyond its share until its successor had loaded its models: no task has waited for that.
+    for (const tasks of [...served.values()].slice(0, -1)) expect(tasks).toBeGreaterThan(maxTasks);
+    const pids = [...served.keys()];
     const current = await onlyPid(lanes);
-    await waitFor('old processes to be gone', () => [...pids].every((pid) => pid === current || isGone(pid)));
+    await waitFor('old processes to be gone', () => pids.every((pid) => pid === current || isGone(pid)));
   });
 
   it('names a model that is missing and runs tasks for the others', async () => {

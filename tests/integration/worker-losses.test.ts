@@ -10,7 +10,7 @@ import { waitFor } from '../support/wait-for.ts';
 import { startWeb, startWorker, type TestWeb } from '../support/web.ts';
 
 const DOG = sharedPath('data/samples/dog.jpg');
-const TIME_LIMIT_S = 4;
+const TIME_LIMIT_S = 8;
 
 describe.skipIf(!requireShared())('a task under which something fails', () => {
   let web: TestWeb;
