@@ -19,6 +19,9 @@ export const STALLED_INTERVAL_MS = 5_000;
 /** How often a detection process or a worker may die under a task before the task is given up. */
 export const MAX_LOSSES = 1;
 
+/** A task that is started so often and never ends meets a fault that no further start mends. */
+export const MAX_STARTS = 50;
+
 /** The producers' side of every queue, all on one connection. */
 export function openQueues(connection: Redis): Queues {
   const open = (kind: Kind) => {

@@ -68,19 +68,19 @@ export function viewTask(job: Job, open: OpenState, position?: number): Task {
     attempts: job.attemptsStarted,
     created_at: new Date(job.timestamp).toISOString(),
     options: data?.options ?? UNKNOWN_OPTIONS,
+  };
+  const started = {
     ...(job.processedBy === undefined ? {} : { worker: job.processedBy }),
     ...(job.processedOn === undefined ? {} : { started_at: new Date(job.processedOn).toISOString() }),
   };
   if (!hasEnded(job)) {
     const state = openTaskState(job, open);
-    return {
-      ...base,
-      state,
-      status: statusSentence(state, kind, media),
-      ...(state === 'PENDING' && position !== undefined ? { position } : {}),
-    };
+    const status = statusSentence(state, kind, media);
+    // One that was given back waits as if it had never been started.
+    if (state === 'PENDING') return { ...base, state, status, ...(position === undefined ? {} : { position }) };
+    return { ...base, ...started, state, status };
   }
-  const finished = { ...base, finished_at: isoTime(job.finishedOn) ?? base.created_at };
+  const finished = { ...base, ...started, finished_at: isoTime(job.finishedOn) ?? base.created_at };
   const returned: unknown = job.returnvalue;
   if (returned !== null && returned !== undefined) {
     return {

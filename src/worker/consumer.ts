@@ -10,7 +10,7 @@ import type { Logger } from '../log.ts';
 import { trackAttempts } from '../queue/attempts.ts';
 import { failureText, LOST_SENTENCE, publicError, REVOKED_REASON } from '../queue/failure.ts';
 import { KEYS, PREFIX } from '../queue/keys.ts';
-import { LOCK_DURATION_MS, LOCK_RENEWAL_MS, MAX_LOSSES, STALLED_INTERVAL_MS } from '../queue/queues.ts';
+import { LOCK_DURATION_MS, LOCK_RENEWAL_MS, MAX_LOSSES, MAX_STARTS, STALLED_INTERVAL_MS } from '../queue/queues.ts';
 import { watchForStalled } from '../queue/stalled.ts';
 import type { StatisticsRecorder } from '../queue/statistics.ts';
 import type { Storage } from '../storage/storage.ts';
@@ -88,6 +88,7 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
     skipStalledCheck: true,
     stalledInterval: 0.9 * STALLED_INTERVAL_MS,
     maxStalledCount: NEVER,
+    maxStartedAttempts: MAX_STARTS,
     runRetryDelay: 1000,
     removeOnComplete: { age: options.resultTtlSeconds, limit: 1000 },
     removeOnFail: { age: options.resultTtlSeconds, limit: 1000 },
