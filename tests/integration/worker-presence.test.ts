@@ -203,6 +203,31 @@ describe.skipIf(!requireShared())('a worker without a model', () => {
     await waitFor('the worker to be gone', async () => (await health()).detection.workers === 0, { timeoutMs: 2000 });
   });
 
+  it('says so when the file is there and cannot be loaded, and gets ready once it is mended', async () => {
+    const { home } = web;
+    const broken = join(home.root, 'broken');
+    cpSync(join(home.root, 'elsewhere'), broken, { recursive: true });
+    const file = join(broken, 'yolox_nano.onnx');
+    const whole = readFileSync(file);
+    writeFileSync(file, Buffer.alloc(whole.length));
+    const { child } = spawnWorker({ ...home.environment, MODELS_DIR: broken }, home.root, await freePort());
+    try {
+      const heard = () => server.client().get(KEYS.worker('object_worker_1'));
+      const reason = await waitFor('the reason', async () => {
+        const heartbeat = JSON.parse((await heard()) ?? '{}') as { state?: string; reason?: string };
+        return heartbeat.reason?.includes('yolox_nano') ? heartbeat : undefined;
+      });
+      expect(reason).toMatchObject({ state: 'starting' });
+      expect(reason.reason).toContain('npm run models -- verify');
+      writeFileSync(file, whole);
+      await waitFor('the worker to be ready', async () => ((await heard()) ?? '').includes('"state":"ready"'), {
+        timeoutMs: 30_000,
+      });
+    } finally {
+      await end(child);
+    }
+  });
+
   it('goes on where its log cannot be written, and refuses a HEALTH_PORT that is taken', async () => {
     const { home } = web;
     const blocked = join(home.root, 'blocked');
