@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { usableCores } from '../src/config.ts';
 import { type Context, findModels } from './context.ts';
 import { DEFAULT_DATA } from './eval/data-folder.ts';
-import { describeMachine } from './machine.ts';
+import { watchMachine } from './machine.ts';
 import { measureAcceptLatency } from './measure/accept-latency.ts';
 import { measureDeepQueue } from './measure/deep-queue.ts';
 import { measureLoneLatency } from './measure/lone-latency.ts';
@@ -51,11 +51,11 @@ function readOptions() {
       },
     }));
   } catch (error) {
-    throw new UsageError((error as Error).message);
+    throw new UsageError(`${(error as Error).message}\n${USAGE}`);
   }
   const asked = values.only?.split(',').map((part) => part.trim()) ?? PARTS;
   const unknown = asked.find((part) => !(PARTS as readonly string[]).includes(part));
-  if (unknown !== undefined) throw new UsageError(`There is no part ${unknown}.`);
+  if (unknown !== undefined) throw new UsageError(`There is no part ${unknown}.\n${USAGE}`);
   return {
     help: values.help === true,
     quick: values.quick === true,
@@ -87,7 +87,7 @@ async function main(): Promise<void> {
     );
   }
   const startedAt = performance.now();
-  const machine = describeMachine();
+  const describeMachine = watchMachine();
   const folder = await mkdtemp(join(tmpdir(), 'recognize-pictures-'));
   const cleanUp = async () => {
     await stopServices();
@@ -105,12 +105,13 @@ async function main(): Promise<void> {
       profiles: options.profiles,
     };
     const results = await runParts(context, options.parts, options.cases);
+    await stopServices();
     const missed = missedTargets(results);
     tell(missed.length === 0 ? 'every target is met' : `targets missed: ${missed.join(', ')}`);
     printReport({
       bench: 'recognize',
       quick: options.quick,
-      machine,
+      machine: describeMachine(),
       detection_processes: context.slots,
       ...results,
       targets_missed: missed,
@@ -124,6 +125,6 @@ async function main(): Promise<void> {
 try {
   await main();
 } catch (error) {
-  tell(error instanceof UsageError ? `${error.message}\n${USAGE}` : `The bench failed: ${(error as Error).stack}`);
+  tell(error instanceof UsageError ? error.message : `The bench failed: ${(error as Error).stack}`);
   process.exitCode = 1;
 }

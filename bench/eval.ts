@@ -8,7 +8,7 @@ import type { Service } from './eval/detections.ts';
 import { evaluateFaces } from './eval/faces.ts';
 import { type Labels, readLabels } from './eval/labels.ts';
 import { evaluateObjects } from './eval/objects.ts';
-import { describeMachine } from './machine.ts';
+import { watchMachine } from './machine.ts';
 import { printReport, rounded, tell } from './report.ts';
 import { MANIFEST, MODELS_DIR, startService, stopServices } from './service.ts';
 
@@ -69,10 +69,12 @@ async function main(): Promise<void> {
     process.once(signal, () => void stopServices().finally(() => process.exit(1)));
   }
   const startedAt = performance.now();
+  const describeMachine = watchMachine();
   const slots = usableCores();
   try {
     const { url } = await startService();
     const results = await evaluateAll({ url, inFlight: 2 * slots }, models, labels);
+    await stopServices();
     printReport({
       eval: 'recognize',
       machine: describeMachine(),

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 let ticksPerSecond: number | undefined;
 
 /** Clock ticks in which the kernel counts a process' CPU time. */
-function tickRate(): number {
+export function tickRate(): number {
   ticksPerSecond ??= Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }));
   return ticksPerSecond;
 }

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import process from 'node:process';
@@ -33,18 +33,18 @@ export type Service = {
   pids: { web: number; redis: number; workers: Partial<Record<Kind, number>> };
   /** Detection processes of a worker, as they are now. */
   lanes(kind: Kind): number[];
-  /** Removes all stored files; only while no task waits or runs. */
-  removeUploads(): Promise<void>;
   stop(): Promise<void>;
 };
 
 type Role = { name: string; child: ChildProcess; logPath: string; url: string | undefined };
 
 const running = new Set<() => Promise<void>>();
+const folders: string[] = [];
 
-/** Ends every service that still runs, at once. */
+/** Ends every service that still runs, and removes the files of all. */
 export async function stopServices(): Promise<void> {
   await Promise.allSettled([...running].map((stop) => stop()));
+  await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
 }
 
 function lastLines(path: string): string {
@@ -101,7 +101,8 @@ function pidOf(role: Role): number {
 
 /**
  * Starts the real service for a measurement: its own redis-server, web and workers as `npm start` would run them, on a
- * free port, everything in a temporary folder that `stop` removes.
+ * free port, everything in a temporary folder. `stop` leaves the files to {@link stopServices}: on ext4 a new file is
+ * slow to make for minutes after many have been deleted, which would be measured with the rest.
  *
  * @throws Error with the last lines of the log where a process does not get ready
  */
@@ -111,7 +112,7 @@ export async function startService({
   profiles,
 }: ServiceOptions = {}): Promise<Service> {
   const folder = await mkdtemp(join(tmpdir(), 'recognize-bench-'));
-  const uploads = join(folder, 'uploads');
+  folders.push(folder);
   const roles: Role[] = [];
   let redis: EmbeddedRedis | undefined;
 
@@ -119,7 +120,6 @@ export async function startService({
     running.delete(stop);
     await Promise.all(roles.map(stopRole));
     await redis?.stop();
-    await rm(folder, { recursive: true, force: true });
   }
   running.add(stop);
 
@@ -154,11 +154,6 @@ export async function startService({
       lanes(kind) {
         const worker = workerPids[kind];
         return worker === undefined ? [] : childrenOf(worker, 'lane');
-      },
-      async removeUploads() {
-        for (const entry of await readdir(uploads, { withFileTypes: true })) {
-          if (entry.isFile()) await rm(join(uploads, entry.name), { force: true });
-        }
       },
       stop,
     };

@@ -2,6 +2,7 @@ import type { Context } from '../context.ts';
 import { startLoadGenerator } from '../load/generate-load.ts';
 import { atMost, percentile, rounded, tell } from '../report.ts';
 import { startService } from '../service.ts';
+import { warmUp } from '../warm-up.ts';
 
 const IN_FLIGHT = 4;
 const MOST_P95_MS = 50;
@@ -31,6 +32,7 @@ export async function measureAcceptLatency(context: Context) {
         inFlight,
         until: { requests: count },
       });
+    await warmUp(service, generator, 'face', context);
     // As long as tasks wait, every detection process is busy.
     await post(context.slots * 50, IN_FLIGHT);
     const before = await waitingTasks(service.url);

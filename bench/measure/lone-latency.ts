@@ -4,6 +4,7 @@ import { startLoadGenerator } from '../load/generate-load.ts';
 import { startRawLanes } from '../raw/raw-lanes.ts';
 import { atMost, median, percentile, rounded, tell } from '../report.ts';
 import { startService } from '../service.ts';
+import { warmUp } from '../warm-up.ts';
 
 /** Between two pictures, so that each comes to an idle service. */
 const PAUSE_MS = 40;
@@ -25,7 +26,8 @@ async function measureKind(kind: Kind, context: Context) {
         pauseMs: PAUSE_MS,
         until: { requests },
       });
-    await post(each * 2);
+    await warmUp(service, generator, kind, context);
+    await post(each);
     const raw: number[] = [];
     const served: number[] = [];
     for (let round = 0; round < rounds; round++) {

@@ -9,7 +9,7 @@ import { type Service, startService } from '../service.ts';
 const MOST_GROWTH = 0.05;
 const MOST_MB = { web: 200, worker: 150, lane: 350 } as const;
 
-/** Files are removed after so many tasks of each kind, to keep the disk out of it. */
+/** Tasks of each kind between two lines of progress. */
 const CHUNK = 300;
 
 /** Resident memory in MiB of each process, the median of some looks while nothing runs. */
@@ -68,7 +68,6 @@ export async function measureMemory(context: Context) {
           }),
         ),
       );
-      await service.removeUploads();
       tell(`memory: ${done + Math.min(CHUNK, tasks - done)} of ${tasks} tasks of each kind`);
     }
   }

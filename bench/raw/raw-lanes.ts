@@ -8,7 +8,7 @@ import type { RawOrder, RawOutcome, RawWork } from './messages.ts';
 export type RawLanes = {
   /** Pictures per second of all processes together. */
   rate(seconds: number): Promise<number>;
-  /** Times in ms of one process while the others rest. */
+  /** Times in ms of one piece of work, done by all processes at once as they share the machine when they detect. */
   times(work: RawWork, seconds: number, pauseMs?: number): Promise<number[]>;
   close(): Promise<void>;
 };
@@ -38,8 +38,8 @@ export async function startRawLanes(
       return outcomes.reduce((sum, outcome) => sum + outcome.rounds / outcome.seconds, 0);
     },
     async times(work, seconds, pauseMs = 0) {
-      const outcome = await children[0]?.ask({ work, seconds, pauseMs });
-      return outcome?.timesMs ?? [];
+      const outcomes = await Promise.all(children.map((child) => child.ask({ work, seconds, pauseMs })));
+      return outcomes.flatMap((outcome) => outcome.timesMs);
     },
     close,
   };
