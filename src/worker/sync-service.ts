@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.ts';
 import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
 import { TaskResult } from '../contract/results.ts';
@@ -16,8 +17,10 @@ import { laneSettings } from './lane-settings.ts';
 import { runTask } from './task-runner.ts';
 
 const ATTEMPTS = 2;
+const TRY_AGAIN_MS = 2000;
 
 export type SyncService = {
+  /** Loads the models, trying again where detection processes cannot start. To be called once. */
   warm(): Promise<void>;
   isWarm(): boolean;
   /** @throws AppError as a task would fail */
@@ -32,6 +35,7 @@ class OutOfTime extends Error {}
 
 /** Detection without queue: the same lanes and the same runner as a worker's, in the web process's own keeping. */
 export function createSyncService(config: Config, catalog: ModelCatalog, storage: Storage, log: Logger): SyncService {
+  const closing = new AbortController();
   let warmed = false;
   let lanes: ReturnType<typeof createLanes> | undefined;
   const underWay = new Map<string, { kind: Kind; since: number }>();
@@ -87,15 +91,20 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
 
   return {
     async warm() {
-      lanes ??= createLanes(
-        config.worker.concurrency,
-        laneSettings(config, await modelsToWarm()),
-        config.worker.maxTasksPerChild,
-        log,
-      );
-      const problems = await lanes.warm();
-      if (problems.length > 0) throw new AppError('MODEL_UNAVAILABLE', problems.join(' '));
-      warmed = true;
+      const settings = laneSettings(config, await modelsToWarm());
+      if (closing.signal.aborted) return;
+      lanes = createLanes(config.worker.concurrency, settings, config.worker.maxTasksPerChild, log);
+      while (!closing.signal.aborted) {
+        try {
+          const problems = await lanes.warm();
+          if (problems.length > 0) log.error({ problems }, 'not every model can be used');
+          warmed = problems.length === 0;
+          return;
+        } catch {
+          // The lanes have logged why they cannot start.
+          await sleep(TRY_AGAIN_MS, undefined, { signal: closing.signal }).catch(() => undefined);
+        }
+      }
     },
     isWarm: () => warmed,
     async run(submission, signal) {
@@ -152,6 +161,7 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
       };
     },
     async close() {
+      closing.abort();
       await lanes?.close();
     },
   };
