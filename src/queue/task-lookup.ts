@@ -42,15 +42,18 @@ export function lookUpTasks(redis: Redis, queues: Queues, resultTtlSeconds: numb
     return undefined;
   }
 
-  async function openState(job: Job): Promise<OpenState> {
+  /** Where a job stands that had not ended when it was read; 'ended' where it has since. */
+  async function openState(job: Job): Promise<OpenState | 'ended'> {
     if (job.processedOn === undefined && job.attemptsMade === 0) return 'waiting';
     const state = await job.getState();
-    return state === 'active' || state === 'delayed' ? state : 'waiting';
+    if (state === 'active' || state === 'delayed') return state;
+    return state === 'completed' || state === 'failed' ? 'ended' : 'waiting';
   }
 
-  async function view(job: Job): Promise<Task> {
+  async function view({ job, kind }: StoredJob): Promise<Task> {
     if (hasEnded(job)) return viewTask(job, 'waiting');
     const open = await openState(job);
+    if (open === 'ended') return viewTask((await queues[kind].getJob(job.id ?? '')) ?? job, 'active');
     const rank = open === 'waiting' ? await redis.zrank(KEYS.prioritized(job.queueName), job.id ?? '') : null;
     // Between the two questions the job may have moved on; a waiting job without a rank has just been taken.
     return viewTask(job, open, rank === null ? undefined : rank + 1);
@@ -77,7 +80,7 @@ export function lookUpTasks(redis: Redis, queues: Queues, resultTtlSeconds: numb
       }
       if (found === undefined || (found.job.finishedOn !== undefined && isPast(found.job.finishedOn))) return undefined;
       if (owner !== null && ownerOf(found.job) !== owner) return undefined;
-      return { task: await view(found.job), stored: found };
+      return { task: await view(found), stored: found };
     },
   };
 }
