@@ -34,7 +34,7 @@ export type ListQuery = {
 export type TaskService = {
   /** @throws AppError QUEUE_UNAVAILABLE, QUEUE_FULL before anything is uploaded */
   checkCapacity(kind: Kind): Promise<void>;
-  /** @throws AppError QUEUE_UNAVAILABLE (nothing stays behind), IDEMPOTENCY_MISMATCH */
+  /** @throws AppError QUEUE_UNAVAILABLE, QUEUE_FULL (nothing stays behind), IDEMPOTENCY_MISMATCH */
   submit(submission: Submission): Promise<Submitted>;
   /** @throws AppError TASK_NOT_FOUND, QUEUE_UNAVAILABLE */
   get(taskId: string, owner: string | null): Promise<Task>;

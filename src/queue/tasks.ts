@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import type { Kind } from '../contract/kinds.ts';
+import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
 import { isFinished, type Task, type TaskState } from '../contract/task.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../log.ts';
@@ -9,7 +9,7 @@ import { CHANNELS, KEYS } from './keys.ts';
 import type { Queues } from './queues.ts';
 import { listTasks } from './task-list.ts';
 import { lookUpTasks, ownerOf, revokedRecord } from './task-lookup.ts';
-import type { TaskService } from './task-service.ts';
+import type { Submission, Submitted, TaskService } from './task-service.ts';
 import { submitTasks } from './task-submission.ts';
 import { hasEnded, readJobData, revokedTask } from './task-view.ts';
 
@@ -59,6 +59,7 @@ export function createTaskService(
   log: Logger,
 ): TaskService {
   const lookup = lookUpTasks(redis, queues, settings.resultTtlSeconds);
+  const entering = Object.fromEntries(KIND_NAMES.map((kind) => [kind, 0])) as Record<Kind, number>;
   const submit = submitTasks(redis, queues, lookup, settings.resultTtlSeconds);
 
   async function get(taskId: string, owner: string | null): Promise<Task> {
@@ -67,15 +68,28 @@ export function createTaskService(
     return found.task;
   }
 
-  async function checkCapacity(kind: Kind): Promise<void> {
+  /** @param ahead tasks that may be on their way into the queue */
+  async function checkCapacity(kind: Kind, ahead = 0): Promise<void> {
     if (redis.status !== 'ready') throw new Error('not connected');
     if (settings.maxQueueLength === 0) return;
     const counts = await queues[kind].getJobCounts('waiting', 'prioritized', 'delayed');
     const length = Object.values(counts).reduce((sum, count) => sum + count, 0);
-    if (length >= settings.maxQueueLength) {
+    if (length + ahead >= settings.maxQueueLength) {
       throw new AppError('QUEUE_FULL', 'Too many tasks are waiting at the moment. Try again later.', {
         retryAfterSeconds: 10,
       });
+    }
+  }
+
+  /** Looks at the queue once more: many may have been admitted to upload while there was room for one. */
+  async function submitWhereRoom(submission: Submission): Promise<Submitted> {
+    const { kind } = submission;
+    const ahead = entering[kind]++;
+    try {
+      await checkCapacity(kind, ahead);
+      return await submit(submission);
+    } finally {
+      entering[kind]--;
     }
   }
 
@@ -147,7 +161,7 @@ export function createTaskService(
 
   return {
     checkCapacity: (kind) => orUnavailable(() => checkCapacity(kind)),
-    submit: (submission) => orUnavailable(() => submit(submission)),
+    submit: (submission) => orUnavailable(() => submitWhereRoom(submission)),
     get: (taskId, owner) => orUnavailable(() => get(taskId, owner)),
     list: (query) => orUnavailable(() => listTasks(redis, lookup, query)),
     cancel: (taskId, owner) => orUnavailable(() => cancel(taskId, owner)),

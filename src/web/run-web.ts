@@ -2,6 +2,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Config } from '../config.ts';
 import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
+import { WAIT_LIMIT_SECONDS } from '../contract/options.ts';
 import { AppError, StartError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { createCatalog } from '../models/catalog.ts';
@@ -16,8 +17,11 @@ import { createSyncService } from '../worker/sync-service.ts';
 import { createApp, type WebDependencies } from './app.ts';
 import { startSweeper } from './sweeper.ts';
 
-/** A connection on which nothing moves for so long is closed, in ms; longer than the longest `Prefer: wait`. */
-const IDLE_LIMIT_MS = 90_000;
+/** A connection on which nothing moves for so long is closed, in ms; longer than anybody waits for an answer. */
+function idleLimitMs({ mode, limits }: Config): number {
+  const longestWait = mode === 'sync' ? Math.max(limits.imageSeconds, WAIT_LIMIT_SECONDS) : WAIT_LIMIT_SECONDS;
+  return (longestWait + 30) * 1000;
+}
 
 /** A whole upload may take so long, in ms. */
 const REQUEST_LIMIT_MS = 30 * 60_000;
@@ -128,7 +132,7 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
   const app = createApp({ config, storage, catalog, defaultModel, log, closing: closing.signal, ...parts });
   const { createServer } = await import('node:http');
   const server = createServer({ requestTimeout: REQUEST_LIMIT_MS, keepAliveTimeout: 65_000 }, app);
-  server.timeout = IDLE_LIMIT_MS;
+  server.timeout = idleLimitMs(config);
   const url = await listen(server, config.web.host, config.web.port).catch(async (error: unknown) => {
     await close();
     throw error;

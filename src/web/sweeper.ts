@@ -1,13 +1,14 @@
 import type { Redis } from 'ioredis';
 import { KIND_NAMES } from '../contract/kinds.ts';
 import type { Logger } from '../log.ts';
+import { annotatedType, mimeOfName } from '../media/media-types.ts';
 import { KEYS } from '../queue/keys.ts';
 import type { Queues } from '../queue/queues.ts';
-import { parseName } from '../storage/names.ts';
+import { annotatedName, parseName } from '../storage/names.ts';
 import type { Storage } from '../storage/storage.ts';
 
 const SWEEP_EVERY_MS = 60_000;
-const JOBS_AT_ONCE = 1000;
+const AT_ONCE = 1000;
 
 /** A temporary file that nobody has written to for so long belongs to a process that is gone, in seconds. */
 const ABANDONED_SECONDS = 3600;
@@ -34,6 +35,9 @@ export async function sweepFiles(
     const base = parseName(name)?.base;
     if (base === undefined || ageSeconds < uploadTtlSeconds || (await isNeeded(redis, base))) continue;
     await storage.remove(name);
+    // A copy that was drawn long after the upload goes with it all the same.
+    const mime = mimeOfName(name);
+    if (mime !== undefined) await storage.remove(annotatedName(base, annotatedType(mime).extension));
     await redis?.del(KEYS.file(base));
     removed++;
   }
@@ -44,24 +48,36 @@ export async function sweepFiles(
 async function sweepJobs(queues: Queues, resultTtlSeconds: number): Promise<void> {
   for (const kind of KIND_NAMES) {
     for (const state of ['completed', 'failed'] as const) {
-      await queues[kind].clean(resultTtlSeconds * 1000, JOBS_AT_ONCE, state);
+      let removed: string[];
+      do removed = await queues[kind].clean(resultTtlSeconds * 1000, AT_ONCE, state);
+      while (removed.length >= AT_ONCE);
     }
   }
 }
 
-/** Takes entries out of the index of tasks whose job is gone, the oldest first. */
-async function sweepIndex(redis: Redis, owner: string | null, resultTtlSeconds: number): Promise<void> {
-  const before = Date.now() - resultTtlSeconds * 1000;
-  const members = await redis.zrangebyscore(KEYS.index(owner), 0, before, 'LIMIT', 0, JOBS_AT_ONCE);
-  if (members.length === 0) return;
+/** Which of these members of the index have neither a job nor the record of a cancelled task. */
+async function goneOf(redis: Redis, members: string[]): Promise<string[]> {
   const lookups = redis.pipeline();
   for (const member of members) {
     const [queue = '', taskId = ''] = member.split(':');
     lookups.exists(KEYS.job(queue, taskId), KEYS.revoked(taskId));
   }
   const replies = (await lookups.exec()) ?? [];
-  const gone = members.filter((_, index) => replies[index]?.[1] === 0);
-  if (gone.length > 0) await redis.zrem(KEYS.index(owner), ...gone);
+  return members.filter((_, index) => replies[index]?.[1] === 0);
+}
+
+/** Takes entries out of the index of tasks whose task is gone. */
+async function sweepIndex(redis: Redis, owner: string | null, resultTtlSeconds: number): Promise<void> {
+  const key = KEYS.index(owner);
+  const before = Date.now() - resultTtlSeconds * 1000;
+  let kept = 0;
+  let members: string[];
+  do {
+    members = await redis.zrangebyscore(key, 0, before, 'LIMIT', kept, AT_ONCE);
+    const gone = await goneOf(redis, members);
+    if (gone.length > 0) await redis.zrem(key, ...gone);
+    kept += members.length - gone.length;
+  } while (members.length === AT_ONCE);
 }
 
 /**

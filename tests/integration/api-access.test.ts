@@ -282,6 +282,18 @@ describe.skipIf(!requireShared())('access', () => {
   });
 
   describe('MAX_QUEUE_LENGTH', () => {
+    it('holds when many come at the same time', async () => {
+      const url = await another({ MAX_QUEUE_LENGTH: '5' });
+      const before = stored();
+      const answers = await Promise.all(Array.from({ length: 30 }, () => post(url, 'object/image', { file })));
+      const accepted = answers.filter(({ status }) => status === 202);
+      for (const answer of answers) if (answer.status !== 202) expectError(answer, 503, 'QUEUE_FULL');
+      expect(accepted.length).toBeGreaterThan(0);
+      expect(accepted.length).toBeLessThanOrEqual(5);
+      expect(stored().length).toBe(before.length + accepted.length);
+      expect(readdirSync(web.folders.tmp)).toEqual([]);
+    });
+
     it('refuses what would wait behind too many, of that queue alone', async () => {
       const url = await another({ MAX_QUEUE_LENGTH: '2' });
       // Nobody works on objects here.

@@ -63,6 +63,28 @@ describe.skipIf(!requireShared())('lifetimes', () => {
     });
   });
 
+  it('a copy that was drawn late goes with its original', async () => {
+    const base = newBase();
+    const [original, copy] = [place(originalName(base, 'bmp'), 60), place(annotatedName(base, 'jpg'), 0)];
+    await waitFor('both to go', () => !existsSync(original) && !existsSync(copy), { timeoutMs: 3000 });
+  });
+
+  it('Redis forgets any number of tasks behind any number that are still there', async () => {
+    const redis = web.redis.client();
+    const key = KEYS.index(null);
+    const idOf = (n: number) => `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
+    const fill = redis.pipeline();
+    for (let n = 0; n < 3500; n++) {
+      fill.zadd(key, n + 1, `face_detection:${idOf(n)}`);
+      if (n < 1200) fill.set(KEYS.revoked(idOf(n)), '{}', 'EX', 60);
+    }
+    await fill.exec();
+    const old = () => redis.zcount(key, 0, 10_000);
+    await waitFor('all that are gone to be forgotten', async () => (await old()) === 1200, { timeoutMs: 5000 });
+    await redis.zremrangebyscore(key, 0, 10_000);
+    expect(await old()).toBe(0);
+  });
+
   it('a cancelled task ends with its time, too', async () => {
     const id = await submit(web.url, 'object/image', { file, headers });
     expect((await call(`${web.url}/api/task/${id}`, { method: 'DELETE', headers })).status).toBe(200);
