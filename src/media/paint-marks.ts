@@ -2,7 +2,7 @@ import type { Colour } from './annotation-colours.ts';
 import type { Area, Mark, TextMark } from './annotation-marks.ts';
 import { GLYPH_ADVANCE, GLYPH_HEIGHT, GLYPH_WIDTH, glyphOf } from './font.ts';
 
-type Fill = (area: Area) => void;
+export type Fill = (area: Area) => void;
 
 /**
  * Paints marks into a window of the picture, each over those before it.
@@ -24,11 +24,16 @@ export function paintMarks(marks: readonly Mark[], window: Area): Uint8Array {
         pixels.fill(pixel, y * width + left, y * width + right);
       }
     };
-    if (mark.shape === 'text') fillText(mark, window, fill);
-    else if (mark.shape === 'disc') fillDisc(mark, fill);
-    else fill(mark);
+    fillMark(mark, window, fill);
   }
   return new Uint8Array(pixels.buffer);
+}
+
+/** Fills all of a mark that may lie in the window, area by area. */
+export function fillMark(mark: Mark, window: Area, fill: Fill): void {
+  if (mark.shape === 'text') fillText(mark, window, fill);
+  else if (mark.shape === 'disc') fillDisc(mark, fill);
+  else fill(mark);
 }
 
 /** Four bytes as one number in the byte order of this machine, so that a row of pixels is one fill. */
