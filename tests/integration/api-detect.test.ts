@@ -379,6 +379,31 @@ describe.skipIf(!requireShared())('POST /api/detect', () => {
       expect(temporary()).toEqual([]);
     });
 
+    it('holds over several web processes', async () => {
+      const before = stored().length;
+      const other = await startAnotherWeb(web.folders, web.env);
+      try {
+        const answers = await Promise.all(
+          Array.from({ length: 20 }, (_, n) =>
+            post(n % 2 === 0 ? web.url : other.url, 'face/image', { file, ...withKey('two-webs') }),
+          ),
+        );
+        expect(answers.map(({ status }) => status)).toEqual(answers.map(() => 202));
+        const ids = new Set(answers.map(({ body }) => String(body.data.task_id)));
+        expect(ids.size).toBe(1);
+        for (const id of ids) expect(await ended(other.url, id)).toMatchObject({ state: 'SUCCESS', attempts: 1 });
+        expect(stored().length).toBe(before + 1);
+      } finally {
+        await other.stop();
+      }
+    });
+
+    it('of a refused request is free', async () => {
+      const half = sharedFile('bad/image/bomb-header.jpg');
+      expectError(await post(web.url, 'face/image', { file: half, ...withKey('free') }), 422, 'UNREADABLE_MEDIA');
+      expect((await post(web.url, 'face/image', { file, ...withKey('free') })).status).toBe(202);
+    });
+
     it('that is none is BAD_REQUEST', async () => {
       for (const key of ['x'.repeat(256), 'two words']) {
         expectError(await post(web.url, 'face/image', { file, ...withKey(key) }), 400, 'BAD_REQUEST');
