@@ -2,6 +2,7 @@ import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Health } from '../../src/contract/health.ts';
+import { StartError } from '../../src/errors.ts';
 import type { RunningWeb } from '../../src/web/run-web.ts';
 import type { Running } from '../../src/worker/run-worker.ts';
 import { call, ended, expectError, post, submit, taskIn } from '../support/api.ts';
@@ -435,6 +436,25 @@ describe.skipIf(!requireShared())('the system', () => {
       } finally {
         await other.stop();
       }
+    });
+  });
+
+  describe('the address', () => {
+    it('may be one of IPv6', async () => {
+      const other = await startAnotherWeb(web.folders, { ...web.env, HOST: '::1' });
+      try {
+        expect(other.url).toMatch(/^http:\/\/\[::1\]:\d+$/);
+        expect((await call(`${other.url}/api/tasks`)).status).toBe(200);
+      } finally {
+        await other.stop();
+      }
+    });
+
+    it('that is taken stops the start with a sentence that names PORT', async () => {
+      const PORT = new URL(web.url).port;
+      await expect(startAnotherWeb(web.folders, { ...web.env, PORT })).rejects.toThrow(
+        new StartError(`Port ${PORT} on 127.0.0.1 is taken. Set PORT to a free one.`),
+      );
     });
   });
 

@@ -162,6 +162,15 @@ describe.skipIf(!requireShared())('tasks', () => {
       }
     });
 
+    it('are streamed with heartbeats, so that no proxy takes the silence for the end', async () => {
+      const id = await submit(web.url, 'face/image', { file });
+      const stream = await openEvents(`${web.url}/api/task/${id}/events`);
+      await waitFor('a heartbeat', () => stream.comments.length > 0, { timeoutMs: 20_000, intervalMs: 200 });
+      expect(stream.events.map(({ event }) => event)).toEqual(['progress']);
+      stream.abort();
+      await stream.closed;
+    });
+
     it('do not keep a stop of the web process waiting', async () => {
       const id = await submit(web.url, 'face/image', { file });
       const other = await startAnotherWeb(web.folders, { ...web.env, GRACE_PERIOD: '20' });
