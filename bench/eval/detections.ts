@@ -1,5 +1,5 @@
 import type { Kind } from '../../src/contract/kinds.ts';
-import type { TaskResult } from '../../src/contract/results.ts';
+import type { ImageResult } from '../../src/contract/results.ts';
 import { openConnection } from '../load/connection.ts';
 import { preparePost } from '../load/requests.ts';
 import { tell } from '../report.ts';
@@ -13,7 +13,7 @@ export type Detections = ReadonlyMap<string, readonly LabelledFound[]>;
 
 export type Service = { url: string; inFlight: number };
 
-function read(result: TaskResult): LabelledFound[] {
+function read(result: ImageResult): LabelledFound[] {
   const found = 'faces' in result ? result.faces.map((face) => ({ ...face, class: 'face' })) : result.objects;
   return found.map(({ class: label, confidence, bbox: { x, y, width, height } }) => ({
     label,

@@ -28,5 +28,5 @@ export function kindOfQueue(queue: string): Kind | undefined {
 }
 
 /** Media that a route takes; also the names of the jobs. */
-export const MEDIA = ['image'] as const;
+export const MEDIA = ['image', 'video'] as const;
 export type Media = (typeof MEDIA)[number];

@@ -22,7 +22,7 @@ const ACCESS_ERRORS: Record<RouteDescription['access'], ErrorCode[]> = {
   metrics: ['FORBIDDEN'],
 };
 
-const INTRODUCTION = `Finds faces and objects in pictures. Upload a file, get a task, poll it until it has ended:
+const INTRODUCTION = `Finds faces and objects in pictures and videos. Upload a file, get a task, poll it until it has ended:
 
 \`\`\`sh
 curl -F file=@photo.jpg http://<host>:5000/api/detect/face/image

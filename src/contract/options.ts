@@ -57,6 +57,23 @@ export const ImageOptions = z.strictObject({
   priority: wholeBetween(0, 9).optional().meta({ description: '9 is the most urgent, 5 the default.' }),
 });
 
+const seconds = decimal.pipe(
+  z.number().min(0, 'must not be negative').max(1e9, 'must be less than a thousand million'),
+);
+
+/** Options of the video routes: those of pictures and which part of the video is looked at. */
+export const VideoOptions = ImageOptions.extend({
+  frame_skip: wholeBetween(1, 1_000_000_000)
+    .optional()
+    .meta({ description: 'Every so many-th frame is analysed; 5 when unset.' }),
+  start: seconds.optional().meta({ description: 'Seconds from the first frame; frames before are left out.' }),
+  end: seconds.optional().meta({ description: 'Seconds from the first frame; frames from there on are left out.' }),
+  track: z
+    .enum(['true', 'false'], { error: 'must be true or false' })
+    .optional()
+    .meta({ description: 'Whether things are followed from frame to frame and counted once.' }),
+});
+
 /** Options of a task after defaults: what the worker obeys and what the task shows. */
 export const TaskOptions = z
   .object({
@@ -68,6 +85,10 @@ export const TaskOptions = z
     input_size: z.int().optional(),
     annotate: z.enum(['auto', 'true', 'false']),
     priority: z.int(),
+    frame_skip: z.int().optional(),
+    start: z.number().optional(),
+    end: z.number().optional(),
+    track: z.boolean().optional(),
   })
   .meta({ id: 'TaskOptions', description: 'Every option with its default filled in.' });
 export type TaskOptions = z.infer<typeof TaskOptions>;

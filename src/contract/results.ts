@@ -57,5 +57,76 @@ export const ObjectImageResult = z
   .meta({ id: 'ObjectImageResult' });
 export type ObjectImageResult = z.infer<typeof ObjectImageResult>;
 
-export const TaskResult = z.union([FaceImageResult, ObjectImageResult]);
+const trackId = z
+  .int()
+  .min(1)
+  .optional()
+  .meta({ description: 'The same number in every frame in which it was followed.' });
+
+export const TrackedFace = Face.extend({ track_id: trackId }).meta({ id: 'TrackedFace' });
+export type TrackedFace = z.infer<typeof TrackedFace>;
+
+export const TrackedObject = DetectedObject.extend({ track_id: trackId }).meta({ id: 'TrackedObject' });
+export type TrackedObject = z.infer<typeof TrackedObject>;
+
+const frameFields = {
+  frame: z.int().min(0).meta({ description: 'Number in the whole file, from 0.' }),
+  timestamp: z.number().meta({ description: 'Seconds from the first frame.' }),
+};
+
+export const FrameWithFaces = z
+  .object({ ...frameFields, faces_count: z.int(), faces: z.array(TrackedFace) })
+  .meta({ id: 'FrameWithFaces' });
+export type FrameWithFaces = z.infer<typeof FrameWithFaces>;
+
+export const FrameWithObjects = z
+  .object({ ...frameFields, objects: z.array(z.string()), detections: z.array(TrackedObject) })
+  .meta({ id: 'FrameWithObjects' });
+export type FrameWithObjects = z.infer<typeof FrameWithObjects>;
+
+const videoFields = {
+  success: z.literal(true),
+  total_frames: z.int().meta({ description: 'Frames in the file.' }),
+  processed_frames: z.int().meta({ description: 'Frames analysed.' }),
+  annotated_video: z
+    .string()
+    .nullable()
+    .meta({ description: 'URL path of the copy with boxes drawn in, null when not wanted.' }),
+  original_video: z.string(),
+  detections_url: z
+    .string()
+    .meta({ description: 'All frames with detections as JSON; with .ndjson in place of .json a line each.' }),
+  truncated: z.boolean().meta({ description: 'True where the list here holds only the first frames.' }),
+  video: z.object({ width: pixels, height: pixels, fps: z.number(), duration: z.number(), codec: z.string() }),
+  model: z.string(),
+  timings_ms: Timings,
+};
+
+export const FaceVideoResult = z
+  .object({
+    ...videoFields,
+    total_faces_detected: z.int(),
+    frames_with_faces: z.array(FrameWithFaces),
+    unique_faces: z.int().optional(),
+  })
+  .meta({ id: 'FaceVideoResult' });
+export type FaceVideoResult = z.infer<typeof FaceVideoResult>;
+
+export const ObjectVideoResult = z
+  .object({
+    ...videoFields,
+    object_summary: z.record(z.string(), z.int()),
+    frames_with_objects: z.array(FrameWithObjects),
+    unique_objects: z.record(z.string(), z.int()).optional(),
+  })
+  .meta({ id: 'ObjectVideoResult' });
+export type ObjectVideoResult = z.infer<typeof ObjectVideoResult>;
+
+export const ImageResult = z.union([FaceImageResult, ObjectImageResult]);
+export type ImageResult = z.infer<typeof ImageResult>;
+
+export const VideoResult = z.union([FaceVideoResult, ObjectVideoResult]);
+export type VideoResult = z.infer<typeof VideoResult>;
+
+export const TaskResult = z.union([FaceImageResult, ObjectImageResult, FaceVideoResult, ObjectVideoResult]);
 export type TaskResult = z.infer<typeof TaskResult>;

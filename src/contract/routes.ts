@@ -5,7 +5,7 @@ import { ErrorEnvelope } from './envelope.ts';
 import { Health } from './health.ts';
 import { KIND_NAMES, KINDS, type Kind, MEDIA, type Media } from './kinds.ts';
 import { ListParameters } from './list-parameters.ts';
-import { ImageOptions, WAIT_LIMIT_SECONDS, WaitParameter } from './options.ts';
+import { ImageOptions, VideoOptions, WAIT_LIMIT_SECONDS, WaitParameter } from './options.ts';
 import { Task } from './task.ts';
 
 export const TAGS = {
@@ -51,9 +51,11 @@ export type RouteDescription = {
 /** Pages for people; not part of the description. */
 export const PAGES = ['/', '/docs'] as const;
 
-const OPTIONS: Record<Media, z.ZodObject> = { image: ImageOptions };
+const OPTIONS: Record<Media, z.ZodObject> = { image: ImageOptions, video: VideoOptions };
 
 const WAIT_NOTE = `Seconds to wait for the end of the task before answering, at most ${WAIT_LIMIT_SECONDS}; the same as \`Prefer: wait=<seconds>\`.`;
+
+const FILE_TYPES = ['image/*', 'video/*', 'application/json', 'application/x-ndjson'];
 
 const TASK_ID = { id: 'Id of the task.' };
 
@@ -167,14 +169,14 @@ const FILE_ROUTES: RouteDescription[] = [
     path: '/api/uploads/{name}',
     operationId: 'get_file',
     tag: 'Files',
-    summary: 'Get an original or an annotated copy',
+    summary: 'Get an original, an annotated copy or the detections of a video',
     description: 'By the URLs that results give. An annotated picture may be drawn when it is first asked for.',
     access: 'open',
     pathParameters: { name: 'Name of the file as a result gives it.' },
     headers: { Range: '`bytes=<first>-<last>`: a part of the file.' },
     answers: [
-      { status: 200, description: 'The file.', content: { types: ['image/*'] } },
-      { status: 206, description: 'The part that was asked for.', content: { types: ['image/*'] } },
+      { status: 200, description: 'The file.', content: { types: FILE_TYPES } },
+      { status: 206, description: 'The part that was asked for.', content: { types: FILE_TYPES } },
       { status: 416, description: 'The file has no bytes in this range.', content: { json: ErrorEnvelope } },
     ],
     errors: ['NOT_FOUND', 'QUEUE_UNAVAILABLE'],

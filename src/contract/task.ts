@@ -20,6 +20,7 @@ export const Progress = z
     total: z.int(),
     unit: z.string(),
     eta_seconds: z.number().optional(),
+    per_second: z.number().optional().meta({ description: 'Units done a second.' }),
   })
   .meta({ id: 'Progress' });
 export type Progress = z.infer<typeof Progress>;

@@ -2,9 +2,10 @@ import { type ChildProcess, type ForkOptions, fork, spawnSync } from 'node:child
 import { resolve } from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
+import type { RunningProgress } from '../contract/running-progress.ts';
 import { LaneLostError, TransientError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { type LaneAnswer, LaneMessage, type LaneOrder, type LaneSettings, type PictureTask } from './protocol.ts';
+import { type LaneAnswer, LaneMessage, type LaneOrder, type LaneSettings, type LaneTask } from './protocol.ts';
 
 const LANE_SCRIPT = resolve(import.meta.dirname, 'lane.ts');
 
@@ -19,6 +20,8 @@ const TAKE_LIMIT_MS = 250;
 
 /** The process was gone before the task reached it: another one may be asked instead. */
 export class NotBegunError extends TransientError {}
+
+export type OnProgress = (progress: RunningProgress) => void;
 
 export type LaneProcess = {
   readonly pid: number | undefined;
@@ -35,7 +38,7 @@ export type LaneProcess = {
    *
    * @throws LaneLostError where the process ended while it worked, NotBegunError where it had not begun
    */
-  run(task: PictureTask): Promise<LaneAnswer>;
+  run(task: LaneTask, onProgress: OnProgress): Promise<LaneAnswer>;
   /** Ends it at once, whatever it does. */
   kill(): void;
   /** Lets an idle one end by itself. */
@@ -61,7 +64,13 @@ function bindToThisProcess(): Pick<ForkOptions, 'execPath' | 'execArgv'> {
   return launcher;
 }
 
-type Work = { begun: boolean; givenAt: number; resolve(answer: LaneAnswer): void; reject(error: Error): void };
+type Work = {
+  begun: boolean;
+  givenAt: number;
+  onProgress: OnProgress;
+  resolve(answer: LaneAnswer): void;
+  reject(error: Error): void;
+};
 
 /** Starts a detection process. */
 export function startLaneProcess(settings: LaneSettings, log: Logger): LaneProcess {
@@ -94,6 +103,7 @@ export function startLaneProcess(settings: LaneSettings, log: Logger): LaneProce
     const message = LaneMessage.parse(given);
     if (message.is === 'ready') ready.resolve(message.problems);
     else if (message.is === 'begun' && work !== undefined) work.begun = true;
+    else if (message.is === 'progress') work?.onProgress(message.progress);
     else if (message.is === 'answer') {
       work?.resolve(message.answer);
       work = undefined;
@@ -148,14 +158,14 @@ export function startLaneProcess(settings: LaneSettings, log: Logger): LaneProce
     pid: child.pid,
     ready: ready.promise,
     exited: exited.promise,
-    run(task) {
+    run(task, onProgress) {
       return new Promise((resolveAnswer, reject) => {
         if (!children.has(child)) {
           reject(new NotBegunError('the detection process was gone before it had begun'));
           return;
         }
-        work = { begun: false, givenAt: performance.now(), resolve: resolveAnswer, reject };
-        tell({ do: 'picture', task });
+        work = { begun: false, givenAt: performance.now(), onProgress, resolve: resolveAnswer, reject };
+        tell({ do: 'task', task });
       });
     },
     kill,

@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { TransientError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { abortable } from './abortable.ts';
-import { type LaneProcess, NotBegunError } from './lane-process.ts';
-import type { LaneAnswer, PictureTask } from './protocol.ts';
+import { type LaneProcess, NotBegunError, type OnProgress } from './lane-process.ts';
+import type { LaneAnswer, LaneTask } from './protocol.ts';
 
 /** Processes that may be gone before a task reaches them, until the fault is taken to lie elsewhere. */
 const START_TRIES = 3;
@@ -15,7 +15,7 @@ export type LaneSlot = {
   /** Resolves when its process is warm, with a sentence for each model that is not. @throws TransientError */
   warm(): Promise<string[]>;
   /** One task at a time. @throws as {@link LaneProcess.run}, TransientError, the signal's reason */
-  run(task: PictureTask, signal: AbortSignal): Promise<LaneAnswer>;
+  run(task: LaneTask, signal: AbortSignal, onProgress: OnProgress): Promise<LaneAnswer>;
   /** True where a task would not have to wait for a process to load its models. */
   isWarm(): boolean;
   pid(): number | undefined;
@@ -84,12 +84,12 @@ export function createLaneSlot(startProcess: () => LaneProcess, maxTasks: number
     successor.ready.then(succeed, () => undefined);
   }
 
-  async function attempt(task: PictureTask, signal: AbortSignal): Promise<LaneAnswer> {
+  async function attempt(task: LaneTask, signal: AbortSignal, onProgress: OnProgress): Promise<LaneAnswer> {
     if (closed) throw new TransientError('the detection processes have been ended');
     const lane = current ?? install(start());
     await abortable(lane.ready, signal);
     try {
-      return await abortable(lane.run(task), signal);
+      return await abortable(lane.run(task, onProgress), signal);
     } catch (error) {
       if (signal.aborted) await end(lane);
       throw error;
@@ -100,12 +100,12 @@ export function createLaneSlot(startProcess: () => LaneProcess, maxTasks: number
     async warm() {
       return (current ?? install(start())).ready;
     },
-    async run(task, signal) {
+    async run(task, signal, onProgress) {
       busy = true;
       try {
         for (let tries = 1; ; tries++) {
           try {
-            return await attempt(task, signal);
+            return await attempt(task, signal, onProgress);
           } catch (error) {
             if (signal.aborted || !(error instanceof NotBegunError) || tries === START_TRIES) throw error;
           }

@@ -9,7 +9,8 @@ import { createDetector } from '../detect/registry.ts';
 import { AppError } from '../errors.ts';
 import { createCatalog, type ModelCatalog } from '../models/catalog.ts';
 import { detectInPicture } from './picture.ts';
-import { type LaneAnswer, type LaneMessage, type LaneOrder, LaneSettings, type PictureTask } from './protocol.ts';
+import { type LaneAnswer, type LaneMessage, type LaneOrder, LaneSettings, type LaneTask } from './protocol.ts';
+import { detectInVideo } from './video.ts';
 
 // A Ctrl-C or a stop of the whole group reaches this process, too; when it ends is its parent's to say.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
@@ -21,6 +22,8 @@ try {
 } catch {
   // not allowed everywhere, and not needed
 }
+
+const tell = (message: LaneMessage) => process.send?.(message);
 
 let settings: LaneSettings | undefined;
 let catalog: ModelCatalog | undefined;
@@ -76,9 +79,16 @@ async function warm(given: LaneSettings): Promise<string[]> {
   return problems;
 }
 
-async function picture(task: PictureTask): Promise<LaneAnswer> {
+async function detect(task: LaneTask): Promise<LaneAnswer> {
+  const { imagePixels: pixels, renderThreads } = laneSettings();
+  const detector = await detectorFor(task.options.model);
+  if (task.media === 'image') return detectInPicture(task, detector, { pixels });
+  return detectInVideo(task, detector, { pixels, renderThreads }, (progress) => tell({ is: 'progress', progress }));
+}
+
+async function answer(task: LaneTask): Promise<LaneAnswer> {
   try {
-    return await detectInPicture(task, await detectorFor(task.options.model), { pixels: laneSettings().imagePixels });
+    return await detect(task);
   } catch (error) {
     if (error instanceof AppError) {
       const { code, message, details, cause } = error;
@@ -96,15 +106,13 @@ async function picture(task: PictureTask): Promise<LaneAnswer> {
   }
 }
 
-const tell = (message: LaneMessage) => process.send?.(message);
-
 async function obey(order: LaneOrder): Promise<void> {
   if (order.do === 'warm') {
     tell({ is: 'ready', problems: await warm(order.settings) });
     return;
   }
   tell({ is: 'begun' });
-  tell({ is: 'answer', answer: await picture(order.task) });
+  tell({ is: 'answer', answer: await answer(order.task) });
 }
 
 process.on('message', (order: LaneOrder) => void obey(order));

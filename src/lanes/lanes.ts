@@ -1,8 +1,8 @@
 import pidusage from 'pidusage';
 import type { Logger } from '../log.ts';
-import { startLaneProcess } from './lane-process.ts';
+import { type OnProgress, startLaneProcess } from './lane-process.ts';
 import { createLaneSlot, type LaneSlot } from './lane-slot.ts';
-import type { LaneAnswer, LaneSettings, PictureTask } from './protocol.ts';
+import type { LaneAnswer, LaneSettings, LaneTask } from './protocol.ts';
 
 export type LaneUse = { pid: number; rss: number };
 
@@ -20,7 +20,7 @@ export type Lanes = {
    * @throws the signal's reason, LaneLostError where the process died while it worked, or TransientError where none
    *   could be started
    */
-  run(task: PictureTask, signal: AbortSignal): Promise<LaneAnswer>;
+  run(task: LaneTask, signal: AbortSignal, onProgress?: OnProgress): Promise<LaneAnswer>;
   usage(): Promise<LaneUse[]>;
   close(): Promise<void>;
 };
@@ -67,11 +67,11 @@ export function createLanes(count: number, settings: LaneSettings, maxTasks: num
       const problems = await Promise.all(slots.map((slot) => slot.warm()));
       return [...new Set(problems.flat())];
     },
-    async run(task, signal) {
+    async run(task, signal, onProgress = () => undefined) {
       signal.throwIfAborted();
       const slot = await take(signal);
       try {
-        return await slot.run(task, signal);
+        return await slot.run(task, signal, onProgress);
       } finally {
         giveBack(slot);
       }

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { KIND_NAMES } from '../contract/kinds.ts';
 import { TaskOptions } from '../contract/options.ts';
-import { DetectedObject, Face } from '../contract/results.ts';
+import { DetectedObject, Face, FrameWithFaces, FrameWithObjects } from '../contract/results.ts';
+import { RunningProgress } from '../contract/running-progress.ts';
 import { ERROR_CODES } from '../errors.ts';
 
 /** What a detection process is told once, before any task. */
@@ -13,6 +14,8 @@ export const LaneSettings = z.object({
   executionProviders: z.array(z.enum(['cpu', 'cuda'])),
   haarLongestSide: z.int(),
   imagePixels: z.int(),
+  /** Threads that may encode a video. */
+  renderThreads: z.int(),
 });
 export type LaneSettings = z.infer<typeof LaneSettings>;
 
@@ -31,6 +34,23 @@ export const PictureTask = z.object({
 });
 export type PictureTask = z.infer<typeof PictureTask>;
 
+/** One attempt at one video. The files are temporary ones that the worker gives their names when all went well. */
+export const VideoTask = z.object({
+  taskId: z.string(),
+  kind: z.enum(KIND_NAMES),
+  path: z.string(),
+  options: TaskOptions,
+  files: z.object({
+    json: z.string(),
+    lines: z.string(),
+    /** Null when no copy with boxes is wanted. */
+    annotated: z.string().nullable(),
+  }),
+});
+export type VideoTask = z.infer<typeof VideoTask>;
+
+export type LaneTask = ({ media: 'image' } & PictureTask) | ({ media: 'video' } & VideoTask);
+
 export const LaneTimings = z.object({
   decode: z.number(),
   inference: z.number(),
@@ -44,9 +64,27 @@ export const Findings = z.object({
 });
 export type Findings = z.infer<typeof Findings>;
 
+export const VideoFindings = z.object({
+  width: z.int(),
+  height: z.int(),
+  fps: z.number(),
+  duration: z.number(),
+  codec: z.string(),
+  totalFrames: z.int(),
+  processedFrames: z.int(),
+  /** The first frames with detections, as many as a result may hold. */
+  frames: z.union([z.array(FrameWithFaces), z.array(FrameWithObjects)]),
+  truncated: z.boolean(),
+  /** Detections of each label in all analysed frames. */
+  totals: z.record(z.string(), z.int()),
+  /** Different things of each label, where they were followed. */
+  unique: z.record(z.string(), z.int()).optional(),
+});
+export type VideoFindings = z.infer<typeof VideoFindings>;
+
 /** A detection process never throws across the channel: it says how it went. */
 export const LaneAnswer = z.discriminatedUnion('ok', [
-  z.object({ ok: z.literal(true), findings: Findings, timings: LaneTimings }),
+  z.object({ ok: z.literal(true), findings: Findings, video: VideoFindings.optional(), timings: LaneTimings }),
   z.object({
     ok: z.literal(false),
     /** True where another attempt may help. */
@@ -61,7 +99,7 @@ export const LaneAnswer = z.discriminatedUnion('ok', [
 export type LaneAnswer = z.infer<typeof LaneAnswer>;
 
 /** What a worker says to a detection process: its settings first and once, then one task at a time. */
-export type LaneOrder = { do: 'warm'; settings: LaneSettings } | { do: 'picture'; task: PictureTask };
+export type LaneOrder = { do: 'warm'; settings: LaneSettings } | { do: 'task'; task: LaneTask };
 
 /** What a detection process says to its worker. */
 export const LaneMessage = z.discriminatedUnion('is', [
@@ -72,6 +110,7 @@ export const LaneMessage = z.discriminatedUnion('is', [
   }),
   /** The task has arrived: from here on a death is one that the task may have caused. */
   z.object({ is: z.literal('begun') }),
+  z.object({ is: z.literal('progress'), progress: RunningProgress }),
   z.object({ is: z.literal('answer'), answer: LaneAnswer }),
 ]);
 export type LaneMessage = z.infer<typeof LaneMessage>;

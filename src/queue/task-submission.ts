@@ -107,7 +107,7 @@ export function submitTasks(
       queues[kind].add(media, data, {
         jobId: taskId,
         timestamp: now,
-        priority: queuePriority(options.priority, false),
+        priority: queuePriority(options.priority, media === 'video'),
       }),
     ]);
     const failed = replies?.find(([error]) => error !== null);

@@ -2,7 +2,8 @@ import type { Job } from 'bullmq';
 import { KIND_NAMES, KINDS, type Kind, kindOfQueue } from '../contract/kinds.ts';
 import { DEFAULT_MAX_DETECTIONS, DEFAULT_PRIORITY, type TaskOptions } from '../contract/options.ts';
 import type { TaskResult } from '../contract/results.ts';
-import { JobData, type Task, type TaskState } from '../contract/task.ts';
+import { RunningProgress } from '../contract/running-progress.ts';
+import { JobData, type Progress, type Task, type TaskState } from '../contract/task.ts';
 import { parseFailure } from './failure.ts';
 
 /** How a job that has not ended stands in BullMQ. */
@@ -48,6 +49,24 @@ function openTaskState(job: Job, open: OpenState): TaskState {
   return 'PENDING';
 }
 
+/** How far a running video is, as its worker last said; undefined for a picture. */
+function runningView(job: Job, kind: Kind): { status: string; progress: Progress } | undefined {
+  const said = RunningProgress.safeParse(job.progress).data;
+  if (said === undefined) return undefined;
+  const { percent, done, total, fps, etaSeconds } = said;
+  return {
+    status: `${KINDS[kind].detecting}: frame ${done} of ${total}`,
+    progress: {
+      percent,
+      done,
+      total,
+      unit: 'frames',
+      per_second: fps,
+      ...(etaSeconds === undefined ? {} : { eta_seconds: etaSeconds }),
+    },
+  };
+}
+
 /** True where the job has reached its end, well or badly. */
 export function hasEnded(job: Job): boolean {
   return job.finishedOn !== undefined;
@@ -78,7 +97,7 @@ export function viewTask(job: Job, open: OpenState, position?: number): Task {
     const status = statusSentence(state, kind, media);
     // One that was given back waits as if it had never been started.
     if (state === 'PENDING') return { ...base, state, status, ...(position === undefined ? {} : { position }) };
-    return { ...base, ...started, state, status };
+    return { ...base, ...started, state, status, ...(state === 'PROCESSING' ? runningView(job, kind) : {}) };
   }
   const finished = { ...base, ...started, finished_at: isoTime(job.finishedOn) ?? base.created_at };
   const returned: unknown = job.returnvalue;

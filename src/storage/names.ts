@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 
-/** Every stored file is `<32 hex digits>[_annotated].<extension>`: 128 random bits, made here and nowhere else. */
-const NAME = /^([0-9a-f]{32})(_annotated)?\.([a-z0-9]{2,5})$/;
+/** Every stored file is `<32 hex digits>[_<role>].<extension>`: 128 random bits, made here and nowhere else. */
+const NAME = /^([0-9a-f]{32})(?:_(annotated|detections))?\.([a-z0-9]{2,6})$/;
 
-export type StoredName = { base: string; annotated: boolean; extension: string };
+export type StoredName = { base: string; role: 'original' | 'annotated' | 'detections'; extension: string };
 
 /** The common part of the names of one task's files. */
 export function newBase(): string {
@@ -18,6 +18,11 @@ export function annotatedName(base: string, extension: string): string {
   return `${base}_annotated.${extension}`;
 }
 
+/** All frames of a video with detections: one JSON document, or a line each. */
+export function detectionsName(base: string, extension: 'json' | 'ndjson'): string {
+  return `${base}_detections.${extension}`;
+}
+
 /** Where the sync mode keeps the result that an annotated copy is drawn from; never served. */
 export function sidecarName(base: string): string {
   return `${base}.json`;
@@ -27,7 +32,11 @@ export function sidecarName(base: string): string {
 export function parseName(name: string): StoredName | undefined {
   const match = NAME.exec(name);
   if (match === null) return undefined;
-  return { base: match[1] ?? '', annotated: match[2] !== undefined, extension: match[3] ?? '' };
+  return {
+    base: match[1] ?? '',
+    role: (match[2] as StoredName['role'] | undefined) ?? 'original',
+    extension: match[3] ?? '',
+  };
 }
 
 /** The URL path under which a stored file is served. */

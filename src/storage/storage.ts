@@ -11,11 +11,17 @@ export type StoredInfo = { name: string; ageSeconds: number };
 export type Storage = {
   /** Folder to be served from. */
   readonly folder: string;
-  /** A new path for a file that is still being written. */
-  temporaryPath(): string;
+  /**
+   * A new path for a file that is still being written.
+   *
+   * @param taskId whose it is, so that {@link Storage.discardOf} finds it again
+   */
+  temporaryPath(taskId?: string): string;
   /** Gives a finished temporary file its name. @throws TransientError */
   commit(temporaryPath: string, name: string): Promise<void>;
   discard(temporaryPath: string): Promise<void>;
+  /** Removes every temporary file of a task, also those of an attempt that was killed. */
+  discardOf(taskId: string): Promise<void>;
   /** A local path that holds the stored file. */
   localPath(name: string): string;
   has(name: string): Promise<boolean>;
@@ -73,7 +79,8 @@ export async function openLocalStorage(folder: string, temporaryFolder: string):
 
   return {
     folder,
-    temporaryPath: () => join(temporaryFolder, `${randomBytes(16).toString('hex')}${PART_ENDING}`),
+    temporaryPath: (taskId = 'upload') =>
+      join(temporaryFolder, `${taskId}-${randomBytes(16).toString('hex')}${PART_ENDING}`),
     async commit(temporaryPath, name) {
       try {
         await move(temporaryPath, pathOf(name));
@@ -82,6 +89,11 @@ export async function openLocalStorage(folder: string, temporaryFolder: string):
       }
     },
     discard: (temporaryPath) => rm(temporaryPath, { force: true }),
+    async discardOf(taskId) {
+      for await (const { name } of filesOf(temporaryFolder)) {
+        if (name.startsWith(`${taskId}-`)) await rm(join(temporaryFolder, name), { force: true });
+      }
+    },
     localPath: pathOf,
     has: async (name) =>
       access(pathOf(name), constants.R_OK).then(

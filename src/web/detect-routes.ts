@@ -7,13 +7,12 @@ import type { TaskResult } from '../contract/results.ts';
 import { isFinished, type StoredFile } from '../contract/task.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { annotatedType } from '../media/media-types.ts';
-import { probeImage } from '../media/probe-image.ts';
 import type { ModelCatalog } from '../models/catalog.ts';
 import type { Submission, TaskService } from '../queue/task-service.ts';
 import { annotatedName, newBase, originalName } from '../storage/names.ts';
 import type { Storage } from '../storage/storage.ts';
 import { addRoute, clientGone, sendData } from './http.ts';
+import { probeUpload } from './probe-upload.ts';
 import { chooseModel, completeOptions, type DetectionRequest, readDetectionRequest } from './request-options.ts';
 import { refuseTooLarge, type Upload, uploadReader } from './upload.ts';
 
@@ -61,11 +60,12 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
   const readUpload = uploadReader(storage, config.limits.uploadBytes);
 
   async function store(
+    media: Media,
     upload: Upload,
     base: string,
     options: TaskOptions,
   ): Promise<{ file: StoredFile; annotated: string | null }> {
-    const header = await probeImage(upload.path, upload.head, { pixels: config.limits.imagePixels });
+    const header = await probeUpload(media, upload, { pixels: config.limits.imagePixels });
     const name = originalName(base, header.extension);
     await storage.commit(upload.path, name);
     return {
@@ -77,7 +77,7 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
         width: header.width,
         height: header.height,
       },
-      annotated: options.annotate === 'false' ? null : annotatedName(base, annotatedType(header.mime).extension),
+      annotated: options.annotate === 'false' ? null : annotatedName(base, header.annotatedExtension),
     };
   }
 
@@ -89,12 +89,17 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
     upload: Upload,
   ): Promise<{ submission: Submission; waitMs: number | undefined }> {
     try {
-      const { options: asked, waitMs } = readDetectionRequest(request.query, request.body, request.get('prefer'));
+      const { options: asked, waitMs } = readDetectionRequest(
+        media,
+        request.query,
+        request.body,
+        request.get('prefer'),
+      );
       const model = await chooseModel(kind, asked.model, catalog, config.models);
-      const options = completeOptions(kind, model, asked, config.models);
+      const options = completeOptions(kind, media, model, asked, config);
       const key = readIdempotencyKey(request);
       const base = newBase();
-      const stored = await store(upload, base, options);
+      const stored = await store(media, upload, base, options);
       const idempotency =
         key === undefined ? undefined : { key, fingerprint: fingerprint(kind, media, asked, upload.sha256) };
       return {
@@ -151,9 +156,9 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
   }
 
   /** What can be refused before anything is uploaded. */
-  function admit(kind: Kind): RequestHandler {
+  function admit(kind: Kind, media: Media): RequestHandler {
     return async (request, _response, next) => {
-      readDetectionRequest(request.query, undefined, undefined);
+      readDetectionRequest(media, request.query, undefined, undefined);
       const model =
         typeof request.query.model === 'string' && request.query.model !== '' ? request.query.model : undefined;
       await chooseModel(kind, model, catalog, config.models);
@@ -165,7 +170,12 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
   for (const kind of KIND_NAMES) {
     for (const media of MEDIA) {
       addRoute(router, `/detect/${kind}/${media}`, {
-        post: [refuseTooLarge(config.limits.uploadBytes), ...dependencies.before, admit(kind), handler(kind, media)],
+        post: [
+          refuseTooLarge(config.limits.uploadBytes),
+          ...dependencies.before,
+          admit(kind, media),
+          handler(kind, media),
+        ],
       });
     }
   }

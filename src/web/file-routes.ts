@@ -4,7 +4,7 @@ import type { TaskResult } from '../contract/results.ts';
 import { AppError } from '../errors.ts';
 import { annotateImage } from '../media/annotate.ts';
 import { boxesToDraw } from '../media/boxes-to-draw.ts';
-import { mimeOfName } from '../media/media-types.ts';
+import { isImageMime, mimeOfName } from '../media/media-types.ts';
 import { parseName, type StoredName, urlOf } from '../storage/names.ts';
 import type { Storage } from '../storage/storage.ts';
 import { addRoute } from './http.ts';
@@ -22,6 +22,13 @@ const outOfRange = () => new AppError('BAD_REQUEST', 'The file has no bytes in t
 
 const notFound = () => new AppError('NOT_FOUND', 'There is no such file, or it has expired.');
 
+const DETECTION_TYPES: Record<string, string> = { json: 'application/json', ndjson: 'application/x-ndjson' };
+
+/** Type by the name; undefined for what is never served. */
+function servedType(name: string, { role, extension }: StoredName): string | undefined {
+  return role === 'detections' ? DETECTION_TYPES[extension] : mimeOfName(name);
+}
+
 export type ResultLookup = (base: string) => Promise<TaskResult | undefined>;
 
 /** Draws annotated copies that somebody asks for, few at a time; requests for one copy share the work. */
@@ -30,10 +37,10 @@ function annotatedCopies(storage: Storage, resultOf: ResultLookup, pixels: numbe
 
   async function draw(name: string, { base }: StoredName): Promise<void> {
     const result = await resultOf(base);
-    if (result === undefined || result.annotated_image !== urlOf(name)) throw notFound();
+    if (result === undefined || !('image' in result) || result.annotated_image !== urlOf(name)) throw notFound();
     const original = parseName(result.original_image.slice(urlOf('').length));
     const mime = original === undefined ? undefined : mimeOfName(result.original_image);
-    if (original === undefined || mime === undefined) throw notFound();
+    if (original === undefined || mime === undefined || !isImageMime(mime)) throw notFound();
     const source = `${base}.${original.extension}`;
     if (!(await storage.has(source))) throw notFound();
     const target = storage.temporaryPath();
@@ -63,10 +70,10 @@ export function addFileRoutes(router: Router, storage: Storage, resultOf: Result
   const serve: RequestHandler<{ name: string }> = async (request, response) => {
     const { name } = request.params;
     const parsed = parseName(name);
-    const mime = parsed === undefined ? undefined : mimeOfName(name);
+    const mime = parsed === undefined ? undefined : servedType(name, parsed);
     if (parsed === undefined || mime === undefined) throw notFound();
     if (!(await storage.has(name))) {
-      if (!parsed.annotated) throw notFound();
+      if (parsed.role !== 'annotated') throw notFound();
       await drawAnnotated(name, parsed);
     }
     const headers = { ...FILE_HEADERS, 'Content-Type': mime };

@@ -1,12 +1,13 @@
 import type { ParsedQs } from 'qs';
 import type { z } from 'zod';
 import type { Config } from '../config.ts';
-import type { Kind } from '../contract/kinds.ts';
+import type { Kind, Media } from '../contract/kinds.ts';
 import {
   DEFAULT_MAX_DETECTIONS,
   DEFAULT_PRIORITY,
   ImageOptions,
   type TaskOptions,
+  VideoOptions,
   WAIT_LIMIT_SECONDS,
   WaitParameter,
 } from '../contract/options.ts';
@@ -40,7 +41,9 @@ export function parseOptions<T>(schema: z.ZodType<T>, fields: Fields): T {
   return parsed.data;
 }
 
-export type DetectionRequest = { options: z.infer<typeof ImageOptions>; waitMs: number | undefined };
+export type DetectionRequest = { options: z.infer<typeof VideoOptions>; waitMs: number | undefined };
+
+const SCHEMAS = { image: ImageOptions, video: VideoOptions };
 
 /** The seconds of RFC 7240's `wait`; a preference that cannot be read is no error. */
 function preferredWait(prefer: string | undefined): number | undefined {
@@ -55,6 +58,7 @@ function preferredWait(prefer: string | undefined): number | undefined {
  * @throws AppError INVALID_OPTION
  */
 export function readDetectionRequest(
+  media: Media,
   query: ParsedQs,
   form: Fields | undefined,
   prefer: string | undefined,
@@ -62,7 +66,7 @@ export function readDetectionRequest(
   // Not assigned one by one: a field named __proto__ would vanish instead of being refused.
   const fields: Fields = Object.fromEntries([query, form ?? {}].flatMap(Object.entries));
   const { wait, ...rest } = fields;
-  const options = parseOptions(ImageOptions, rest);
+  const options = parseOptions<DetectionRequest['options']>(SCHEMAS[media], rest);
   let seconds = preferredWait(prefer);
   if (wait !== undefined) {
     const parsed = WaitParameter.safeParse(wait);
@@ -104,10 +108,15 @@ export async function chooseModel(
 /** Fills in what the request leaves open: request before environment before the model's own. */
 export function completeOptions(
   kind: Kind,
+  media: Media,
   model: ReadyModel,
   asked: DetectionRequest['options'],
-  settings: Config['models'],
+  { models: settings, videoFrameSkip }: Pick<Config, 'models' | 'videoFrameSkip'>,
 ): TaskOptions {
+  const { start, end } = asked;
+  if (end !== undefined && end <= (start ?? 0)) {
+    throw invalidOption([{ option: 'end', message: 'must lie after start' }]);
+  }
   const unknown = asked.classes?.find((label) => !model.labels.includes(label));
   if (unknown !== undefined)
     throw invalidOption([{ option: 'classes', message: `names "${unknown}", which ${model.name} does not know` }]);
@@ -126,5 +135,13 @@ export function completeOptions(
     ...(asked.input_size === undefined ? {} : { input_size: asked.input_size }),
     annotate: asked.annotate ?? 'auto',
     priority: asked.priority ?? DEFAULT_PRIORITY,
+    ...(media === 'video'
+      ? {
+          frame_skip: asked.frame_skip ?? videoFrameSkip,
+          ...(start === undefined ? {} : { start }),
+          ...(end === undefined ? {} : { end }),
+          track: asked.track !== 'false',
+        }
+      : {}),
   };
 }

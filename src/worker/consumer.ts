@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Job, UnrecoverableError, WaitingError, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { KINDS, type Kind } from '../contract/kinds.ts';
+import { KINDS, type Kind, type Media } from '../contract/kinds.ts';
 import type { TaskResult } from '../contract/results.ts';
 import { JobData } from '../contract/task.ts';
 import { AppError, LaneLostError } from '../errors.ts';
@@ -16,6 +16,7 @@ import type { StatisticsRecorder } from '../queue/statistics.ts';
 import type { Storage } from '../storage/storage.ts';
 import { recordEnds } from './task-ends.ts';
 import { runTask } from './task-runner.ts';
+import { createVideoGate } from './video-gate.ts';
 
 export type ConsumerOptions = {
   kind: Kind;
@@ -25,7 +26,8 @@ export type ConsumerOptions = {
   lanes: Lanes;
   storage: Storage;
   statistics: StatisticsRecorder;
-  timeLimitSeconds: number;
+  /** Seconds that an attempt at a picture or a video may take. */
+  timeLimits: Record<Media, number>;
   resultTtlSeconds: number;
 };
 
@@ -61,6 +63,9 @@ const NEVER = Number.MAX_SAFE_INTEGER;
 const HAND_BACK_MS = 300;
 const LAST_WORDS_MS = 500;
 
+/** What the job says of itself; its data may be unreadable. */
+const mediaOf = (job: Job): Media => (job.name === 'video' ? 'video' : 'image');
+
 /** BullMQ's way to say: no further attempt. */
 function final(error: AppError): UnrecoverableError {
   return Object.assign(new UnrecoverableError(failureText(error)), { cause: error.cause });
@@ -68,7 +73,7 @@ function final(error: AppError): UnrecoverableError {
 
 /** Takes tasks of one queue and runs as many at a time as there are lanes. */
 export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logger): Consumer {
-  const { kind, lanes, storage, statistics, timeLimitSeconds } = options;
+  const { kind, lanes, storage, statistics, timeLimits } = options;
   const { queue } = KINDS[kind];
   const running = new Map<string, Running>();
   const attempts = trackAttempts(redis, queue, options.workerId);
@@ -98,6 +103,7 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
   worker.on('lockRenewalFailed', (taskIds: string[]) => {
     for (const taskId of taskIds) void keepOrStop(taskId);
   });
+  const gate = createVideoGate(worker, redis, lanes.count, log);
   const ends = recordEnds(worker, redis, statistics, log);
   const onOutage = () => {
     outages++;
@@ -117,7 +123,7 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
   }
 
   async function handBack(job: Job, taskId: string, token: string): Promise<never> {
-    await attempts.leave(taskId);
+    await attempts.giveBack(taskId);
     await job.moveToWait(token);
     // BullMQ wakes nobody up for a job that comes back.
     await redis.zadd(KEYS.marker(queue), 0, '0');
@@ -154,7 +160,7 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
         statistics.count('timeouts');
         return giveUp(
           taskId,
-          new AppError('TIMEOUT', `The task took longer than the ${timeLimitSeconds} s it may take.`),
+          new AppError('TIMEOUT', `The task took longer than the ${timeLimits[mediaOf(job)]} s it may take.`),
         );
       case 'revoked':
         await attempts.end(taskId);
@@ -177,9 +183,11 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
     if (revoked) throw new Stopped('revoked');
     if (losses > MAX_LOSSES) throw lost();
     const waitMs = Math.max(0, startedAt - job.timestamp);
-    const limit = setTimeout(() => stop(taskId, 'timeout'), timeLimitSeconds * 1000);
+    const limit = setTimeout(() => stop(taskId, 'timeout'), timeLimits[data.media] * 1000);
     try {
-      return await runTask(taskId, data, waitMs, { lanes, storage }, abort.signal);
+      return await runTask(taskId, data, waitMs, { lanes, storage }, abort.signal, (progress) => {
+        job.updateProgress(progress).catch(() => undefined);
+      });
     } finally {
       clearTimeout(limit);
     }
@@ -193,7 +201,8 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
 
   async function handle(job: Job, token = ''): Promise<TaskResult> {
     const taskId = job.id ?? '';
-    if (draining) return handBack(job, taskId, token);
+    const isVideo = mediaOf(job) === 'video';
+    if (draining || !gate.enter(isVideo)) return handBack(job, taskId, token);
     const outagesBefore = outages;
     const current: Running = { abort: new AbortController(), startedAt: Date.now(), token };
     running.set(taskId, current);
@@ -206,6 +215,7 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
       return await refuse(job, taskId, token, error);
     } finally {
       running.delete(taskId);
+      gate.leave(isVideo);
     }
   }
 
@@ -232,6 +242,7 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
     cancel: (taskId) => stop(taskId, 'revoked'),
     async drain(graceMs) {
       draining = true;
+      gate.stop();
       stalled?.stop();
       const closed = worker.close().catch((error: unknown) => log.warn({ err: error }, 'closing the consumer'));
       const handBackAll = setTimeout(() => {

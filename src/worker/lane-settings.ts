@@ -1,6 +1,9 @@
 import type { Config } from '../config.ts';
 import type { LaneSettings } from '../lanes/protocol.ts';
 
+/** Encoding by more threads than this gains little. */
+const RENDER_THREADS = 4;
+
 /** What the detection processes of a worker are told; `warm` names the models to load before any work. */
 export function laneSettings(config: Config, warm: string[]): LaneSettings {
   return {
@@ -9,6 +12,7 @@ export function laneSettings(config: Config, warm: string[]): LaneSettings {
     warm,
     executionProviders: config.models.executionProviders,
     haarLongestSide: config.limits.haarLongestSide,
+    renderThreads: Math.min(RENDER_THREADS, config.worker.concurrency),
     imagePixels: config.limits.imagePixels,
   };
 }

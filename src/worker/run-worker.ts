@@ -121,7 +121,7 @@ export async function runWorker(
         lanes,
         storage,
         statistics,
-        timeLimitSeconds: config.limits.imageSeconds,
+        timeLimits: { image: config.limits.imageSeconds, video: config.limits.videoSeconds },
         resultTtlSeconds: config.ttl.resultSeconds,
       },
       workerLog,

@@ -110,7 +110,7 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
     async run(submission, signal) {
       const taskId = randomUUID();
       const limit = new AbortController();
-      const seconds = config.limits.imageSeconds;
+      const seconds = submission.media === 'video' ? config.limits.videoSeconds : config.limits.imageSeconds;
       const timer = setTimeout(() => limit.abort(new OutOfTime()), seconds * 1000);
       underWay.set(taskId, { kind: submission.kind, since: Date.now() });
       try {
@@ -121,7 +121,7 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
           });
         }
         const result = await withRetry(taskId, submission, AbortSignal.any([signal, limit.signal]));
-        if (submission.options.annotate === 'auto') await keep(submission.base, result);
+        if (submission.media === 'image' && submission.options.annotate === 'auto') await keep(submission.base, result);
         log.info(
           {
             taskId,

@@ -1,25 +1,65 @@
 import type { TaskResult } from '../contract/results.ts';
 import type { JobData } from '../contract/task.ts';
 import { AppError, TransientError } from '../errors.ts';
+import type { OnProgress } from '../lanes/lane-process.ts';
 import type { Lanes } from '../lanes/lanes.ts';
-import type { LaneAnswer } from '../lanes/protocol.ts';
-import { urlOf } from '../storage/names.ts';
+import type { LaneAnswer, LaneTask } from '../lanes/protocol.ts';
+import { detectionsName, parseName } from '../storage/names.ts';
 import type { Storage } from '../storage/storage.ts';
+import { resultOf } from './results.ts';
 
 const rounded = (ms: number) => Math.round(ms * 100) / 100;
 
-function resultOf(data: JobData, answer: LaneAnswer & { ok: true }, timings: TaskResult['timings_ms']): TaskResult {
-  const common = {
-    annotated_image: data.annotated === null ? null : urlOf(data.annotated),
-    original_image: urlOf(data.file.name),
-    image: { width: data.file.width, height: data.file.height },
-    model: data.options.model,
-    timings_ms: timings,
+/** What a detection process is to do, and the names that its temporary files get when all went well. */
+type Plan = { task: LaneTask; outputs: { temporary: string; name: string }[] };
+
+function planPicture(taskId: string, data: JobData, storage: Storage): Plan {
+  const { kind, file, options, annotated } = data;
+  const drawn = options.annotate === 'true' && annotated !== null ? annotated : undefined;
+  const temporary = drawn === undefined ? null : storage.temporaryPath(taskId);
+  const { name, mime, width, height } = file;
+  return {
+    task: {
+      media: 'image',
+      taskId,
+      kind,
+      path: storage.localPath(name),
+      mime,
+      width,
+      height,
+      options,
+      annotateInto: temporary,
+    },
+    outputs: temporary === null || drawn === undefined ? [] : [{ temporary, name: drawn }],
   };
-  const { faces, objects } = answer.findings;
-  return data.kind === 'face'
-    ? { success: true, faces_detected: faces?.length ?? 0, faces: faces ?? [], ...common }
-    : { success: true, objects_detected: objects?.length ?? 0, objects: objects ?? [], ...common };
+}
+
+function planVideo(taskId: string, data: JobData, storage: Storage): Plan {
+  const { kind, file, options, annotated } = data;
+  const base = parseName(file.name)?.base ?? '';
+  const json = { temporary: storage.temporaryPath(taskId), name: detectionsName(base, 'json') };
+  const lines = { temporary: storage.temporaryPath(taskId), name: detectionsName(base, 'ndjson') };
+  const drawn = annotated === null ? undefined : { temporary: storage.temporaryPath(taskId), name: annotated };
+  return {
+    task: {
+      media: 'video',
+      taskId,
+      kind,
+      path: storage.localPath(file.name),
+      options,
+      files: { json: json.temporary, lines: lines.temporary, annotated: drawn?.temporary ?? null },
+    },
+    outputs: [json, lines, ...(drawn === undefined ? [] : [drawn])],
+  };
+}
+
+function succeeded(answer: LaneAnswer): LaneAnswer & { ok: true } {
+  if (answer.ok) return answer;
+  if (answer.transient) throw new TransientError(answer.message, { cause: answer.cause });
+  throw new AppError(answer.code, answer.message, {
+    ...(answer.details === undefined ? {} : { details: answer.details }),
+    cause: answer.cause,
+  });
 }
 
 /**
@@ -34,36 +74,20 @@ export async function runTask(
   waitMs: number,
   { lanes, storage }: { lanes: Lanes; storage: Storage },
   signal: AbortSignal,
+  onProgress?: OnProgress,
 ): Promise<TaskResult> {
   const start = performance.now();
-  const drawNow = data.options.annotate === 'true' && data.annotated !== null;
-  const annotateInto = drawNow ? storage.temporaryPath() : null;
+  // An attempt that was killed has left its files behind.
+  if (data.media === 'video') await storage.discardOf(taskId);
+  const { task, outputs } =
+    data.media === 'video' ? planVideo(taskId, data, storage) : planPicture(taskId, data, storage);
   try {
-    const answer = await lanes.run(
-      {
-        taskId,
-        kind: data.kind,
-        path: storage.localPath(data.file.name),
-        mime: data.file.mime,
-        width: data.file.width,
-        height: data.file.height,
-        options: data.options,
-        annotateInto,
-      },
-      signal,
-    );
-    if (!answer.ok) {
-      if (answer.transient) throw new TransientError(answer.message, { cause: answer.cause });
-      throw new AppError(answer.code, answer.message, {
-        ...(answer.details === undefined ? {} : { details: answer.details }),
-        cause: answer.cause,
-      });
-    }
-    if (annotateInto !== null && data.annotated !== null) await storage.commit(annotateInto, data.annotated);
+    const answer = succeeded(await lanes.run(task, signal, onProgress));
+    for (const { temporary, name } of outputs) await storage.commit(temporary, name);
     const timings = { wait: rounded(waitMs), ...answer.timings, total: rounded(waitMs + performance.now() - start) };
     return resultOf(data, answer, timings);
   } catch (error) {
-    if (annotateInto !== null) await storage.discard(annotateInto).catch(() => undefined);
+    if (outputs.length > 0) await storage.discardOf(taskId).catch(() => undefined);
     throw error;
   }
 }

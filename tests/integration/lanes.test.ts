@@ -9,7 +9,7 @@ import sharp from 'sharp';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { LaneLostError } from '../../src/errors.ts';
 import { createLanes, type Lanes } from '../../src/lanes/lanes.ts';
-import type { PictureTask } from '../../src/lanes/protocol.ts';
+import type { LaneTask, PictureTask } from '../../src/lanes/protocol.ts';
 import { isGone } from '../support/lanes.ts';
 import { requireShared, sharedPath } from '../support/shared.ts';
 import { tempDir } from '../support/temp.ts';
@@ -31,6 +31,7 @@ describe.skipIf(!requireShared())('detection processes', () => {
     warm,
     executionProviders: ['cpu' as const],
     haarLongestSide: 2000,
+    renderThreads: 1,
     imagePixels: 100_000_000,
   });
 
@@ -48,8 +49,9 @@ describe.skipIf(!requireShared())('detection processes', () => {
     return pid;
   }
 
-  function task(changes: Partial<PictureTask> = {}, model = 'yolox_nano'): PictureTask {
+  function task(changes: Partial<PictureTask> = {}, model = 'yolox_nano'): LaneTask {
     return {
+      media: 'image',
       taskId: 'test',
       kind: 'object',
       path: DOG,

@@ -1,4 +1,5 @@
 import { expect } from 'vitest';
+import type { ImageResult, TaskResult } from '../../src/contract/results.ts';
 import { Task } from '../../src/contract/task.ts';
 import { isErrorCode } from '../../src/errors.ts';
 import { waitFor } from './wait-for.ts';
@@ -82,29 +83,40 @@ export async function submit(url: string, route: string, upload: Upload): Promis
   return String(answer.body.data.task_id);
 }
 
-export async function getTask(url: string, taskId: string, headers: Record<string, string> = {}): Promise<Task> {
+/** A task whose result is one of pictures, where nothing else is said. */
+export type TaskOf<R extends TaskResult = ImageResult> = Omit<Task, 'result'> & { result?: R | undefined };
+
+export async function getTask<R extends TaskResult = ImageResult>(
+  url: string,
+  taskId: string,
+  headers: Record<string, string> = {},
+): Promise<TaskOf<R>> {
   const answer = await call(`${url}/api/task/${taskId}`, { headers });
   expect(answer.status, answer.text).toBe(200);
-  return Task.parse(answer.body.data);
+  return Task.parse(answer.body.data) as TaskOf<R>;
 }
 
 /** The task once it is in one of these states. */
-export function taskIn(
+export function taskIn<R extends TaskResult = ImageResult>(
   url: string,
   taskId: string,
   states: readonly string[],
   { headers = {}, timeoutMs = 20_000 } = {},
-): Promise<Task> {
+): Promise<TaskOf<R>> {
   return waitFor(
     `${states.join(' or ')} of task ${taskId}`,
     async () => {
-      const task = await getTask(url, taskId, headers);
+      const task = await getTask<R>(url, taskId, headers);
       return states.includes(task.state) ? task : undefined;
     },
     { timeoutMs, intervalMs: 30 },
   );
 }
 
-export function ended(url: string, taskId: string, headers: Record<string, string> = {}): Promise<Task> {
-  return taskIn(url, taskId, ['SUCCESS', 'FAILURE', 'REVOKED'], { headers });
+export function ended<R extends TaskResult = ImageResult>(
+  url: string,
+  taskId: string,
+  headers: Record<string, string> = {},
+): Promise<TaskOf<R>> {
+  return taskIn<R>(url, taskId, ['SUCCESS', 'FAILURE', 'REVOKED'], { headers });
 }

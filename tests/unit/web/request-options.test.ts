@@ -7,7 +7,8 @@ import { requireShared } from '../../support/shared.ts';
 import { makeFolders, pullModels, testConfig } from '../../support/web.ts';
 
 /** As Express' simple query parser gives them. */
-const fromQuery = (query: string, prefer?: string) => readDetectionRequest({ ...parse(query) }, undefined, prefer);
+const fromQuery = (query: string, prefer?: string) =>
+  readDetectionRequest('image', { ...parse(query) }, undefined, prefer);
 
 function refusal(run: () => unknown): { code: string; message: string; details: unknown[] | undefined } {
   try {
@@ -109,7 +110,7 @@ describe('options as text', () => {
 
   it('are the same in the form, which wins over the query', () => {
     const form = Object.assign(Object.create(null), { confidence: '0.7', nms: '0.4' });
-    expect(readDetectionRequest({ confidence: '0.2', priority: '9' }, form, undefined).options).toEqual({
+    expect(readDetectionRequest('image', { confidence: '0.2', priority: '9' }, form, undefined).options).toEqual({
       confidence: 0.7,
       nms: 0.4,
       priority: 9,
@@ -119,7 +120,7 @@ describe('options as text', () => {
   it('cannot hide in the form under a name that every object has', () => {
     const form: Record<string, unknown> = Object.create(null);
     Object.defineProperty(form, '__proto__', { value: 'x', enumerable: true });
-    expect(refusal(() => readDetectionRequest({}, form, undefined)).code).toBe('INVALID_OPTION');
+    expect(refusal(() => readDetectionRequest('image', {}, form, undefined)).code).toBe('INVALID_OPTION');
   });
 
   it.each<[string, string | undefined, number | undefined]>([
@@ -149,17 +150,17 @@ describe.skipIf(!requireShared())('models and defaults', () => {
     catalog = createCatalog(models, testConfig(folders).paths.manifest);
   });
   const settings = (env: Record<string, string> = {}) =>
-    testConfig({ root: '/x', uploads: '/x', tmp: '/x', models, logs: '/x' }, env).models;
+    testConfig({ root: '/x', uploads: '/x', tmp: '/x', models, logs: '/x' }, env);
 
   it('auto is yunet for faces and yolox_nano for objects where yolox_tiny is missing', async () => {
-    expect((await chooseModel('face', undefined, catalog, settings())).name).toBe('yunet');
-    expect((await chooseModel('object', 'auto', catalog, settings())).name).toBe('yolox_nano');
+    expect((await chooseModel('face', undefined, catalog, settings().models)).name).toBe('yunet');
+    expect((await chooseModel('object', 'auto', catalog, settings().models)).name).toBe('yolox_nano');
   });
 
   it('the environment names another default, the request another still', async () => {
     const wished = settings({ FACE_MODEL: 'haar' });
-    expect((await chooseModel('face', undefined, catalog, wished)).name).toBe('haar');
-    expect((await chooseModel('face', 'yunet', catalog, wished)).name).toBe('yunet');
+    expect((await chooseModel('face', undefined, catalog, wished.models)).name).toBe('haar');
+    expect((await chooseModel('face', 'yunet', catalog, wished.models)).name).toBe('yunet');
   });
 
   it.each([
@@ -168,7 +169,7 @@ describe.skipIf(!requireShared())('models and defaults', () => {
     ['object', 'nobody', 'INVALID_OPTION', 'yolox_nano'],
     ['object', 'yolox_s', 'MODEL_UNAVAILABLE', 'npm run models -- pull yolox_s'],
   ] as const)('%s with model %s is %s', async (kind, model, code, hint) => {
-    await expect(chooseModel(kind, model, catalog, settings())).rejects.toMatchObject({
+    await expect(chooseModel(kind, model, catalog, settings().models)).rejects.toMatchObject({
       code,
       message: expect.stringContaining(hint),
     });
@@ -176,7 +177,7 @@ describe.skipIf(!requireShared())('models and defaults', () => {
 
   it('a default that is missing names the command that mends it', async () => {
     const wished = settings({ OBJECT_MODEL: 'yolox_s' });
-    await expect(chooseModel('object', undefined, catalog, wished)).rejects.toMatchObject({
+    await expect(chooseModel('object', undefined, catalog, wished.models)).rejects.toMatchObject({
       code: 'MODEL_UNAVAILABLE',
       status: 503,
       message: expect.stringContaining('npm run models -- pull yolox_s'),
@@ -184,8 +185,8 @@ describe.skipIf(!requireShared())('models and defaults', () => {
   });
 
   it('the model fills in what request and environment leave open', async () => {
-    const yunet = await chooseModel('face', undefined, catalog, settings());
-    expect(completeOptions('face', yunet, {}, settings())).toEqual({
+    const yunet = await chooseModel('face', undefined, catalog, settings().models);
+    expect(completeOptions('face', 'image', yunet, {}, settings())).toEqual({
       model: 'yunet',
       confidence: 0.6,
       nms: 0.3,
@@ -201,38 +202,40 @@ describe.skipIf(!requireShared())('models and defaults', () => {
       OBJECT_DETECTION_CONFIDENCE: '0.2',
       NMS_THRESHOLD: '0.5',
     });
-    const yunet = await chooseModel('face', undefined, catalog, wished);
-    const yolox = await chooseModel('object', undefined, catalog, wished);
-    expect(completeOptions('face', yunet, {}, wished)).toMatchObject({ confidence: 0.8, nms: 0.5 });
-    expect(completeOptions('object', yolox, {}, wished)).toMatchObject({ confidence: 0.2, nms: 0.5 });
-    expect(completeOptions('object', yolox, { confidence: 0, nms: 1 }, wished)).toMatchObject({
+    const yunet = await chooseModel('face', undefined, catalog, wished.models);
+    const yolox = await chooseModel('object', undefined, catalog, wished.models);
+    expect(completeOptions('face', 'image', yunet, {}, wished)).toMatchObject({ confidence: 0.8, nms: 0.5 });
+    expect(completeOptions('object', 'image', yolox, {}, wished)).toMatchObject({ confidence: 0.2, nms: 0.5 });
+    expect(completeOptions('object', 'image', yolox, { confidence: 0, nms: 1 }, wished)).toMatchObject({
       confidence: 0,
       nms: 1,
     });
   });
 
   it('classes must be labels of the model and count once', async () => {
-    const yolox = await chooseModel('object', undefined, catalog, settings());
-    expect(completeOptions('object', yolox, { classes: ['dog', 'cat', 'dog'] }, settings()).classes).toEqual([
+    const yolox = await chooseModel('object', undefined, catalog, settings().models);
+    expect(completeOptions('object', 'image', yolox, { classes: ['dog', 'cat', 'dog'] }, settings()).classes).toEqual([
       'dog',
       'cat',
     ]);
     const { code, message } = refusal(() =>
-      completeOptions('object', yolox, { classes: ['dog', 'unicorn'] }, settings()),
+      completeOptions('object', 'image', yolox, { classes: ['dog', 'unicorn'] }, settings()),
     );
     expect({ code, message }).toEqual({ code: 'INVALID_OPTION', message: expect.stringMatching(/classes.*unicorn/) });
   });
 
   it('input_size is for models of free shape only', async () => {
     const [yunet, yolox, haar] = await Promise.all([
-      chooseModel('face', 'yunet', catalog, settings()),
-      chooseModel('object', 'yolox_nano', catalog, settings()),
-      chooseModel('face', 'haar', catalog, settings()),
+      chooseModel('face', 'yunet', catalog, settings().models),
+      chooseModel('object', 'yolox_nano', catalog, settings().models),
+      chooseModel('face', 'haar', catalog, settings().models),
     ]);
-    expect(completeOptions('face', yunet, { input_size: 320 }, settings()).input_size).toBe(320);
-    expect(refusal(() => completeOptions('object', yolox, { input_size: 416 }, settings())).code).toBe(
+    expect(completeOptions('face', 'image', yunet, { input_size: 320 }, settings()).input_size).toBe(320);
+    expect(refusal(() => completeOptions('object', 'image', yolox, { input_size: 416 }, settings())).code).toBe(
       'INVALID_OPTION',
     );
-    expect(refusal(() => completeOptions('face', haar, { input_size: 640 }, settings())).code).toBe('INVALID_OPTION');
+    expect(refusal(() => completeOptions('face', 'image', haar, { input_size: 640 }, settings())).code).toBe(
+      'INVALID_OPTION',
+    );
   });
 });

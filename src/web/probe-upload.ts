@@ -1,0 +1,33 @@
+import type { Media } from '../contract/kinds.ts';
+import { annotatedType } from '../media/media-types.ts';
+import { probeImage } from '../media/probe-image.ts';
+import { probeVideo } from '../media/probe-video.ts';
+import type { Upload } from './upload.ts';
+
+/** What is known of an upload before it is queued; width and height in pixels as a person sees it. */
+export type UploadHeader = {
+  mime: string;
+  extension: string;
+  width: number;
+  height: number;
+  annotatedExtension: string;
+};
+
+/**
+ * Looks at an upload's header, by its content.
+ *
+ * @param limits `pixels`: width x height of a picture or a frame that is still taken
+ * @throws AppError UNSUPPORTED_MEDIA_TYPE, UNREADABLE_MEDIA
+ */
+export async function probeUpload(
+  media: Media,
+  { path, head }: Upload,
+  limits: { pixels: number },
+): Promise<UploadHeader> {
+  if (media === 'image') {
+    const header = await probeImage(path, head, limits);
+    return { ...header, annotatedExtension: annotatedType(header.mime).extension };
+  }
+  const { mime, extension, width, height } = await probeVideo(path, head, limits);
+  return { mime, extension, width, height, annotatedExtension: 'mp4' };
+}
