@@ -1,7 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createWriteStream } from 'node:fs';
-import { Transform } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import type { Request, RequestHandler, Response } from 'express';
 import multer from 'multer';
 import { AppError } from '../errors.ts';
@@ -11,6 +9,9 @@ import { invalidOption } from './request-options.ts';
 /** Bytes from the start of an upload by which its type is told. */
 const HEAD_BYTES = 4100;
 
+/** Bytes that are written to the disk at a time. */
+const BATCH_BYTES = 256 * 1024;
+
 /** Boundaries, part headers and options around a file of the greatest size. */
 const MULTIPART_OVERHEAD_BYTES = 64 * 1024;
 
@@ -18,25 +19,42 @@ export type Upload = { path: string; head: Uint8Array; bytes: number; sha256: st
 
 type StoredPart = Express.Multer.File & { upload?: Upload };
 
-/** Streams a part to a temporary file; hash, size and first bytes are taken on the way. */
+/**
+ * Writes a part to a temporary file as it arrives; hash, size and first bytes are taken on the way. The file of an empty
+ * part is not made.
+ *
+ * Without streams of Node's on purpose: a transform and a write stream cost a quarter of all that the web process does
+ * for a request. A batch is written before more is read, so that a slow disk slows the client down.
+ */
 async function receive(part: StoredPart, path: string): Promise<Upload> {
   const hash = createHash('sha256');
-  const head: Buffer[] = [];
-  let headBytes = 0;
+  let head: Uint8Array = new Uint8Array(0);
   let bytes = 0;
-  const tap = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
+  let batch: Buffer[] = [];
+  let batched = 0;
+  let file: FileHandle | undefined;
+
+  async function writeBatch(): Promise<void> {
+    await file?.writeFile(batch.length === 1 ? (batch[0] ?? '') : Buffer.concat(batch));
+    batch = [];
+    batched = 0;
+  }
+
+  try {
+    for await (const chunk of part.stream as AsyncIterable<Buffer>) {
+      file ??= await open(path, 'wx');
       hash.update(chunk);
       bytes += chunk.length;
-      if (headBytes < HEAD_BYTES) {
-        head.push(Buffer.from(chunk.subarray(0, HEAD_BYTES - headBytes)));
-        headBytes += Math.min(chunk.length, HEAD_BYTES - headBytes);
-      }
-      done(null, chunk);
-    },
-  });
-  await pipeline(part.stream, tap, createWriteStream(path));
-  return { path, head: Buffer.concat(head), bytes, sha256: hash.digest('hex') };
+      if (head.length < HEAD_BYTES) head = Buffer.concat([head, chunk.subarray(0, HEAD_BYTES - head.length)]);
+      batch.push(chunk);
+      batched += chunk.length;
+      if (batched >= BATCH_BYTES) await writeBatch();
+    }
+    if (batched > 0) await writeBatch();
+  } finally {
+    await file?.close();
+  }
+  return { path, head, bytes, sha256: hash.digest('hex') };
 }
 
 /** @param onTooLarge called at once; Multer itself tells only when the client has sent everything */
