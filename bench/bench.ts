@@ -13,6 +13,7 @@ import { measureDeepQueue } from './measure/deep-queue.ts';
 import { measureLoneLatency } from './measure/lone-latency.ts';
 import { measureMemory } from './measure/memory.ts';
 import { measureThroughput } from './measure/throughput.ts';
+import { measureVideos } from './measure/videos.ts';
 import { makePictures } from './pictures.ts';
 import { missedTargets, printReport, rounded, tell } from './report.ts';
 import { stopServices } from './service.ts';
@@ -28,11 +29,12 @@ const USAGE = `Usage: npm run bench -- [options]
                        f  CPU time of web, worker and Redis for one task
                        g  memory after 2,000 tasks against after 200
                        h  100,000 waiting tasks against an empty queue
+                       i  videos: decoding, skipping, drawing, memory
   --cases x,y,...    of a, b, c and f only these cases, e.g. face_1920x1080
   --data <folder>    folder with faces/images and coco/images (default: ../shared/data)
   --profile <folder> writes CPU profiles of web, workers and detection processes there`;
 
-const PARTS = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'] as const;
+const PARTS = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i'] as const;
 type Part = (typeof PARTS)[number];
 
 class UsageError extends Error {}
@@ -66,7 +68,12 @@ function readOptions() {
   };
 }
 
-async function runParts(context: Context, parts: ReadonlySet<Part>, cases: readonly string[] | undefined) {
+async function runParts(
+  context: Context,
+  parts: ReadonlySet<Part>,
+  cases: readonly string[] | undefined,
+  data: string,
+) {
   const has = (...wanted: Part[]) => wanted.some((part) => parts.has(part));
   const sides = { raw: has('a', 'c'), service: has('b', 'c', 'f') };
   return {
@@ -75,6 +82,7 @@ async function runParts(context: Context, parts: ReadonlySet<Part>, cases: reado
     ...(has('e') ? { lone_picture: await measureLoneLatency(context) } : {}),
     ...(has('g') ? { memory: await measureMemory(context) } : {}),
     ...(has('h') ? { deep_queue: await measureDeepQueue(context) } : {}),
+    ...(has('i') ? { videos: await measureVideos(context, data) } : {}),
   };
 }
 
@@ -104,7 +112,7 @@ async function main(): Promise<void> {
       models: await findModels(),
       profiles: options.profiles,
     };
-    const results = await runParts(context, options.parts, options.cases);
+    const results = await runParts(context, options.parts, options.cases, options.data);
     await stopServices();
     const missed = missedTargets(results);
     tell(missed.length === 0 ? 'every target is met' : `targets missed: ${missed.join(', ')}`);
