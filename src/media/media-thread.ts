@@ -26,7 +26,7 @@ export function startMediaThread<ToThread, FromThread>(
   onMessage: (message: FromThread) => void,
   onFault: (error: Error) => void,
 ): MediaThread<ToThread> {
-  const worker = new Worker(entry, { workerData, name: 'media' });
+  const worker = new Worker(entry, { workerData, name: 'media', execArgv: [] });
   const gone = new Promise<void>((resolve) => {
     worker.once('exit', () => {
       resolve();
