@@ -23,6 +23,14 @@ export function detectionsName(base: string, extension: 'json' | 'ndjson'): stri
   return `${base}_detections.${extension}`;
 }
 
+/** Every name that a file made from an original may have. */
+export function derivedNames(base: string): string[] {
+  return [
+    ...['jpg', 'png', 'webp', 'mp4'].map((extension) => annotatedName(base, extension)),
+    ...(['json', 'ndjson'] as const).map((extension) => detectionsName(base, extension)),
+  ];
+}
+
 /** Where the sync mode keeps the result that an annotated copy is drawn from; never served. */
 export function sidecarName(base: string): string {
   return `${base}.json`;

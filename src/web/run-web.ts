@@ -19,8 +19,8 @@ import { startSweeper } from './sweeper.ts';
 
 /** A connection on which nothing moves for so long is closed, in ms; longer than anybody waits for an answer. */
 function idleLimitMs({ mode, limits }: Config): number {
-  const longestWait = mode === 'sync' ? Math.max(limits.imageSeconds, WAIT_LIMIT_SECONDS) : WAIT_LIMIT_SECONDS;
-  return (longestWait + 30) * 1000;
+  const longestTask = mode === 'sync' ? Math.max(limits.imageSeconds, limits.videoSeconds) : 0;
+  return (Math.max(longestTask, WAIT_LIMIT_SECONDS) + 30) * 1000;
 }
 
 /** A whole upload may take so long, in ms. */

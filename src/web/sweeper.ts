@@ -1,10 +1,9 @@
 import type { Redis } from 'ioredis';
 import { KIND_NAMES } from '../contract/kinds.ts';
 import type { Logger } from '../log.ts';
-import { annotatedType, mimeOfName } from '../media/media-types.ts';
 import { KEYS } from '../queue/keys.ts';
 import type { Queues } from '../queue/queues.ts';
-import { annotatedName, parseName } from '../storage/names.ts';
+import { derivedNames, parseName } from '../storage/names.ts';
 import type { Storage } from '../storage/storage.ts';
 
 const SWEEP_EVERY_MS = 60_000;
@@ -35,9 +34,8 @@ export async function sweepFiles(
     const base = parseName(name)?.base;
     if (base === undefined || ageSeconds < uploadTtlSeconds || (await isNeeded(redis, base))) continue;
     await storage.remove(name);
-    // A copy that was drawn long after the upload goes with it all the same.
-    const mime = mimeOfName(name);
-    if (mime !== undefined) await storage.remove(annotatedName(base, annotatedType(mime).extension));
+    // What was made of it long after the upload goes with it all the same.
+    for (const derived of derivedNames(base)) await storage.remove(derived);
     await redis?.del(KEYS.file(base));
     removed++;
   }

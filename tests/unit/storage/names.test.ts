@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { annotatedName, newBase, originalName, parseName, urlOf } from '../../../src/storage/names.ts';
+import {
+  annotatedName,
+  derivedNames,
+  detectionsName,
+  newBase,
+  originalName,
+  parseName,
+  urlOf,
+} from '../../../src/storage/names.ts';
 
 const BASE = '0123456789abcdef0123456789abcdef';
 
@@ -19,8 +27,19 @@ it('names say what they are', () => {
   expect(originalName(BASE, 'png')).toBe(`${BASE}.png`);
   expect(annotatedName(BASE, 'jpg')).toBe(`${BASE}_annotated.jpg`);
   expect(urlOf(`${BASE}.png`)).toBe(`/api/uploads/${BASE}.png`);
-  expect(parseName(`${BASE}.png`)).toEqual({ base: BASE, annotated: false, extension: 'png' });
-  expect(parseName(`${BASE}_annotated.jpg`)).toEqual({ base: BASE, annotated: true, extension: 'jpg' });
+  expect(parseName(`${BASE}.png`)).toEqual({ base: BASE, role: 'original', extension: 'png' });
+  expect(parseName(`${BASE}_annotated.jpg`)).toEqual({ base: BASE, role: 'annotated', extension: 'jpg' });
+});
+
+it('every other file of a task has a name of its own', () => {
+  expect(detectionsName(BASE, 'ndjson')).toBe(`${BASE}_detections.ndjson`);
+  expect(parseName(`${BASE}_detections.json`)).toEqual({ base: BASE, role: 'detections', extension: 'json' });
+  const names = derivedNames(BASE);
+  for (const name of [annotatedName(BASE, 'webp'), annotatedName(BASE, 'mp4'), detectionsName(BASE, 'json')]) {
+    expect(names).toContain(name);
+  }
+  for (const name of names) expect(parseName(name)?.base).toBe(BASE);
+  expect(names.map((name) => parseName(name)?.role)).not.toContain('original');
 });
 
 describe('what this service cannot have made is no name', () => {
