@@ -48,6 +48,9 @@ const list = z.preprocess(
     ),
 );
 
+/** Node's timers run over a little later than this. */
+const LONGEST_TIMER_SECONDS = 2_000_000;
+
 const PERIOD_SECONDS = { second: 1, minute: 60, hour: 3600, day: 86400 } as const;
 
 const rateLimit = z.preprocess(
@@ -67,8 +70,9 @@ const rateLimit = z.preprocess(
     .optional(),
 );
 
-const apiKeys = list.transform((entries, context) =>
-  entries.map((entry) => {
+const apiKeys = list.transform((entries, context) => {
+  const keys = new Set<string>();
+  return entries.map((entry) => {
     const at = entry.indexOf(':');
     const name = entry.slice(0, at);
     const key = entry.slice(at + 1);
@@ -76,9 +80,11 @@ const apiKeys = list.transform((entries, context) =>
       context.addIssue({ code: 'custom', message: 'must be a comma-separated list of name:key' });
       return z.NEVER;
     }
+    if (keys.has(key)) context.addIssue({ code: 'custom', message: 'must not give one key to two names' });
+    keys.add(key);
     return { name, key };
-  }),
-);
+  });
+});
 
 const dashboardUsers = list.transform((entries, context) =>
   entries.map((entry) => {
@@ -99,6 +105,12 @@ const dashboardUsers = list.transform((entries, context) =>
 const notYet = (what: string) =>
   z.preprocess(blankIsUnset, z.undefined({ error: `is not supported by this version (${what})` }).optional());
 
+function isRedisUrl(value: string): boolean {
+  if (!URL.canParse(value)) return false;
+  const { protocol, pathname } = new URL(value);
+  return protocol === 'unix:' || /^\/?\d*$/.test(pathname);
+}
+
 const redisUrl = z.preprocess(
   blankIsUnset,
   z
@@ -108,7 +120,13 @@ const redisUrl = z.preprocess(
       /^(rediss?|unix):\/\//,
       'must start with redis:// or rediss:// (Sentinel and Cluster are not supported by this version)',
     )
+    .refine(isRedisUrl, 'must look like redis://[user:password@]host[:port][/database number]')
     .optional(),
+);
+
+const origins = list.refine(
+  (values) => values.every((value) => value === '*' || (URL.canParse(value) && new URL(value).origin === value)),
+  'must be a comma-separated list of origins such as https://example.org',
 );
 
 const Environment = z.object({
@@ -152,8 +170,8 @@ const Environment = z.object({
   }),
   WORKER_CONCURRENCY: integer(1, 256),
   WORKER_MAX_TASKS_PER_CHILD: integerOr(1000, 1),
-  TASK_TIME_LIMIT: integerOr(120, 1),
-  VIDEO_TIME_LIMIT: integerOr(3600, 1),
+  TASK_TIME_LIMIT: integerOr(120, 1, LONGEST_TIMER_SECONDS),
+  VIDEO_TIME_LIMIT: integerOr(3600, 1, LONGEST_TIMER_SECONDS),
   GRACE_PERIOD: integerOr(8, 0, 3600),
   RESULT_TTL: integerOr(86400, 1),
   UPLOAD_TTL: integerOr(86400, 1),
@@ -161,7 +179,7 @@ const Environment = z.object({
   RESULT_ENCRYPTION_KEY: notYet('results are stored in plain text'),
   API_KEYS: apiKeys,
   API_RATE_LIMIT: rateLimit,
-  CORS_ORIGINS: list,
+  CORS_ORIGINS: origins,
   DASHBOARD_USER: text,
   DASHBOARD_PASSWORD: text,
   DASHBOARD_USERS: dashboardUsers,
@@ -240,6 +258,9 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
   }
   if ((env.DASHBOARD_USER === undefined) !== (env.DASHBOARD_PASSWORD === undefined)) {
     throw new StartError('Wrong setting: DASHBOARD_USER and DASHBOARD_PASSWORD go together; set both or none.');
+  }
+  if (env.REDIS_CA_FILE !== undefined && !existsSync(env.REDIS_CA_FILE)) {
+    throw new StartError('Wrong setting: REDIS_CA_FILE names a file that is not there.');
   }
   const dataDir = resolve(env.DATA_DIR);
   const uploadDir = resolve(env.UPLOAD_FOLDER ?? resolve(dataDir, 'uploads'));

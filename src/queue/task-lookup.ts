@@ -7,6 +7,9 @@ import { KEYS } from './keys.ts';
 import type { Queues } from './queues.ts';
 import { hasEnded, type OpenState, viewTask } from './task-view.ts';
 
+/** Ids of tasks are UUIDs. */
+const TASK_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
 export type Found = {
   task: Task;
   /** Undefined where only the record of a cancelled task is left. */
@@ -67,6 +70,8 @@ export function lookUpTasks(redis: Redis, queues: Queues, resultTtlSeconds: numb
   return {
     findJob,
     async load(taskId, owner) {
+      // Other names are those of BullMQ's own keys, or nobody's.
+      if (!TASK_ID.test(taskId)) return undefined;
       const key = KEYS.revoked(taskId);
       const [early, found] = await Promise.all([redis.get(key), findJob(taskId)]);
       // The record may have been written, and have ended the job, between the two questions.

@@ -28,13 +28,14 @@ type Doubt = {
  * the client was told that there is none, its file is gone, so the task goes as soon as Redis answers again.
  *
  * @param resultTtlSeconds for how long idempotency keys are kept
+ * @returns a function whose `beforeNew` may still refuse a task that has not been made by an earlier request
  */
 export function submitTasks(
   redis: Redis,
   queues: Queues,
   { findJob }: TaskLookup,
   resultTtlSeconds: number,
-): (submission: Submission) => Promise<Submitted> {
+): (submission: Submission, beforeNew: () => Promise<void>) => Promise<Submitted> {
   const doubts = new Map<string, Doubt>();
   let settling = false;
 
@@ -121,9 +122,10 @@ export function submitTasks(
     return job === undefined || readJobData(job)?.file.name === submission.file.name;
   }
 
-  return async (submission) => {
+  return async (submission, beforeNew) => {
     const { taskId, exists } = await identify(submission);
     if (exists) return { taskId, created: false };
+    await beforeNew();
     try {
       await enqueue(submission, taskId);
       return { taskId, created: await hasTaken(submission, taskId) };

@@ -86,8 +86,7 @@ export function createTaskService(
     const { kind } = submission;
     const ahead = entering[kind]++;
     try {
-      await checkCapacity(kind, ahead);
-      return await submit(submission);
+      return await submit(submission, () => checkCapacity(kind, ahead));
     } finally {
       entering[kind]--;
     }

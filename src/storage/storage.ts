@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Dirent } from 'node:fs';
 import { access, constants, copyFile, mkdir, open, opendir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { TransientError } from '../errors.ts';
+import { StartError, TransientError } from '../errors.ts';
 import { parseName } from './names.ts';
 
 export type StoredInfo = { name: string; ageSeconds: number };
@@ -53,8 +53,16 @@ const PART_ENDING = '.part';
  * Files in a local folder; temporary ones in another, best on the same volume. Makes both where they are missing.
  */
 export async function openLocalStorage(folder: string, temporaryFolder: string): Promise<Storage> {
-  await mkdir(folder, { recursive: true });
-  await mkdir(temporaryFolder, { recursive: true });
+  try {
+    // What people send is for this service alone.
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await mkdir(temporaryFolder, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new StartError(
+      `The folder for uploads cannot be made (${code}). Set DATA_DIR, UPLOAD_FOLDER or TMP_DIR to others.`,
+    );
+  }
   const pathOf = (name: string) => {
     if (parseName(name) === undefined) throw new Error('not the name of a stored file');
     return join(folder, name);

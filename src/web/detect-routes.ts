@@ -13,7 +13,13 @@ import { annotatedName, newBase, originalName } from '../storage/names.ts';
 import type { Storage } from '../storage/storage.ts';
 import { addRoute, clientGone, sendData } from './http.ts';
 import { probeUpload } from './probe-upload.ts';
-import { chooseModel, completeOptions, type DetectionRequest, readDetectionRequest } from './request-options.ts';
+import {
+  chooseModel,
+  completeOptions,
+  type DetectionRequest,
+  readDetectionRequest,
+  requireAnyModel,
+} from './request-options.ts';
 import { refuseTooLarge, type Upload, uploadReader } from './upload.ts';
 
 /** The sync mode's one door to the detectors. */
@@ -159,10 +165,11 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
   function admit(kind: Kind, media: Media): RequestHandler {
     return async (request, _response, next) => {
       readDetectionRequest(media, request.query, undefined, undefined);
-      const model =
-        typeof request.query.model === 'string' && request.query.model !== '' ? request.query.model : undefined;
-      await chooseModel(kind, model, catalog, config.models);
-      await tasks?.checkCapacity(kind);
+      // The form may name another model than the default, and an idempotency key a task that is there already.
+      const { model } = request.query;
+      if (typeof model === 'string') await chooseModel(kind, model, catalog, config.models);
+      else await requireAnyModel(kind, catalog, config.models);
+      if (readIdempotencyKey(request) === undefined) await tasks?.checkCapacity(kind);
       next();
     };
   }

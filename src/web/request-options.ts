@@ -84,6 +84,12 @@ function modelUnavailable(kind: Kind, wanted: string): AppError {
   });
 }
 
+/** @throws AppError MODEL_UNAVAILABLE where there is no model at all that a request could name */
+export async function requireAnyModel(kind: Kind, catalog: ModelCatalog, settings: Config['models']): Promise<void> {
+  if ((await catalog.ready()).some(({ task }) => task === kind)) return;
+  throw modelUnavailable(kind, kind === 'face' ? settings.face : settings.object);
+}
+
 /** The model for a request. @throws AppError MODEL_UNAVAILABLE, INVALID_OPTION */
 export async function chooseModel(
   kind: Kind,

@@ -12,8 +12,8 @@ const TRY_AGAIN_MS = 2000;
 export const NO_MODEL = 'no model';
 
 /**
- * Starts detection processes with the model that tasks of a kind get by default, however long it takes until there is
- * one and it can be loaded. Undefined when `signal` ends that.
+ * Starts detection processes with the model that tasks of a kind get by default, or any other of the kind, however long
+ * it takes until there is one and it can be loaded. Undefined when `signal` ends that.
  *
  * @param tell takes what it waits for
  */
@@ -36,7 +36,8 @@ export async function prepareLanes(
   }
 
   while (!signal.aborted) {
-    const found = await catalog.defaultFor(kind, wanted);
+    // Without its default a kind still serves requests that name another model.
+    const found = (await catalog.defaultFor(kind, wanted)) ?? (await catalog.defaultFor(kind, 'auto'));
     if (found === undefined) {
       await wait(NO_MODEL);
       continue;
