@@ -47,7 +47,7 @@ function listen(server: Server, host: string, port: number): Promise<string> {
       reject(
         error.code === 'EADDRINUSE'
           ? new StartError(`Port ${port} on ${host} is taken. Set PORT to a free one.`)
-          : error,
+          : new StartError(`HOST ${host} with PORT ${port} cannot be listened on (${error.code}).`),
       ),
     );
     server.listen(port, host, () => {
