@@ -87,14 +87,22 @@ export async function annotateVideo(annotation: VideoAnnotation): Promise<Size &
     }
     thread.post('end');
   }
-  const fed = feed().catch(end);
+  const fed = feed().then(
+    () => undefined,
+    (error: Error) => {
+      end(error);
+      return error;
+    },
+  );
 
   try {
     return { ...evenSize(header), frames: await outcome.promise };
   } catch (error) {
     await thread.stop();
     await rm(target, { force: true });
-    throw error;
+    signal?.throwIfAborted();
+    // Whoever looks at the frames knows best what is wrong with a video that cannot be drawn into.
+    throw (await fed) ?? error;
   } finally {
     signal?.removeEventListener('abort', onAbort);
     await thread.stop();

@@ -110,7 +110,8 @@ export function pictureArguments(input: VideoInput, withSound: boolean): string[
     // Sound that lags behind or starts late must not make pictures pile up.
     .outputOptions('-max_interleave_delta', '100000')
     .outputOptions('-max_muxing_queue_size', '16', '-muxing_queue_data_threshold', String(2 ** 27))
-    .outputOptions('-write_index', '0')
+    // Whether the video is whole enough is not for this command to say.
+    .outputOptions('-write_index', '0', '-max_error_rate', '1')
     .format('nut')
     .output('pipe:1');
   if (withSound && audio !== undefined) {

@@ -41,8 +41,8 @@ export type Attempts = {
   begin(taskId: string): Promise<{ revoked: boolean; losses: number }>;
   /** The attempt has ended in an orderly way and the task goes on. */
   leave(taskId: string): Promise<void>;
-  /** The attempt is taken back, as if it had never been started. */
-  giveBack(taskId: string): Promise<void>;
+  /** An attempt that is given back before it has begun is as if it had never been started. */
+  uncount(taskId: string): Promise<void>;
   /** The detection process has died. Returns the task's losses, this one included. */
   lose(taskId: string): Promise<number>;
   /** The task ends without result; whoever runs it again by hand starts afresh. */
@@ -69,8 +69,7 @@ export function trackAttempts(redis: Redis, queue: QueueName, workerId: string):
     async leave(taskId) {
       await leave(taskId, '0');
     },
-    async giveBack(taskId) {
-      await leave(taskId, '0');
+    async uncount(taskId) {
       await redis.hincrby(KEYS.job(queue, taskId), 'ats', -1);
     },
     lose: (taskId) => leave(taskId, '1'),

@@ -123,7 +123,7 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
   }
 
   async function handBack(job: Job, taskId: string, token: string): Promise<never> {
-    await attempts.giveBack(taskId);
+    await attempts.leave(taskId);
     await job.moveToWait(token);
     // BullMQ wakes nobody up for a job that comes back.
     await redis.zadd(KEYS.marker(queue), 0, '0');
@@ -202,7 +202,11 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
   async function handle(job: Job, token = ''): Promise<TaskResult> {
     const taskId = job.id ?? '';
     const isVideo = mediaOf(job) === 'video';
-    if (draining || !gate.enter(isVideo)) return handBack(job, taskId, token);
+    if (draining) return handBack(job, taskId, token);
+    if (!gate.enter(isVideo)) {
+      await attempts.uncount(taskId);
+      return handBack(job, taskId, token);
+    }
     const outagesBefore = outages;
     const current: Running = { abort: new AbortController(), startedAt: Date.now(), token };
     running.set(taskId, current);

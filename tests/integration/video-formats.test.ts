@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { ffmpeg, frameTimes, psnr } from '../support/ffmpeg.ts';
@@ -163,6 +163,31 @@ describe.skipIf(!requireShared())('what ffmpeg can write can be read', () => {
     const outcome = await readFile(clip('empty.mkv')).catch((error: unknown) => error);
     if (outcome instanceof Error) expect(outcome).toMatchObject({ code: 'UNREADABLE_MEDIA' });
     else expect(outcome).toMatchObject({ reading: { framesRead: 0, endedCleanly: false } });
+  });
+
+  test.each([
+    ['mp4', 'libx264', ['-movflags', '+faststart']],
+    ['mkv', 'libx264', []],
+    ['webm', 'libvpx', ['-deadline', 'realtime', '-cpu-used', '8']],
+    ['avi', 'mpeg4', []],
+    ['flv', 'libx264', []],
+    ['ts', 'libx264', []],
+  ])('%s that breaks in the middle does not end cleanly', async (container, encoder, options) => {
+    await write(`whole.${container}`, '-an', '-c:v', encoder, ...options);
+    const whole = readFileSync(clip(`whole.${container}`));
+    const middle = Math.floor(whole.length / 2);
+    const cut = whole.subarray(0, middle + 77);
+    // A run of bytes that no codec and no container writes, the same in every run.
+    const noise = Buffer.from(Array.from({ length: 6000 }, (_, n) => (n * n * 7919 + n * 31) % 251));
+    const spoilt = Buffer.concat([whole.subarray(0, middle), noise, whole.subarray(middle + noise.length)]);
+    for (const [what, bytes] of Object.entries({ cut, spoilt })) {
+      const path = clip(`${what}.${container}`);
+      writeFileSync(path, bytes);
+      const { reading } = await readFile(path);
+      expect(reading.endedCleanly, what).toBe(false);
+      expect(reading.lastError, what).toMatch(/\S/);
+      expect(reading.framesRead, what).toBeGreaterThan(20);
+    }
   });
 
   test('recordings that begin between two key frames are read from the first whole frame on', async () => {
