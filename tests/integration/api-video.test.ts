@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FaceVideoResult, ObjectVideoResult, VideoResult } from '../../src/contract/results.ts';
 import type { Task } from '../../src/contract/task.ts';
-import { call, ended, expectError, getTask, post, submit, taskIn } from '../support/api.ts';
+import { call, expectError, getTask, post, submit, taskIn } from '../support/api.ts';
 import { openEvents } from '../support/events.ts';
 import { sharedFile } from '../support/pictures.ts';
 import { requireShared, sharedPath } from '../support/shared.ts';
@@ -51,7 +51,8 @@ describe.skipIf(!requireShared())('videos over HTTP', () => {
     name: string,
     fields: Record<string, string> = {},
   ): Promise<R> {
-    const task = await ended<R>(web.url, await submit(web.url, route, { file: video(name), name, fields }));
+    const id = await submit(web.url, route, { file: video(name), name, fields });
+    const task = await taskIn<R>(web.url, id, ['SUCCESS', 'FAILURE'], { timeoutMs: 55_000 });
     expect(task.error).toBeUndefined();
     expect(task.state).toBe('SUCCESS');
     if (task.result === undefined) throw new Error('There is no result.');
@@ -173,7 +174,7 @@ describe.skipIf(!requireShared())('videos over HTTP', () => {
   it('says how far it is, by polling and as events', async () => {
     const id = await submit(web.url, 'object/video', {
       file: video('people-one-by-one.mp4'),
-      fields: { annotate: 'false', frame_skip: '3' },
+      fields: { annotate: 'false', frame_skip: '10' },
     });
     const events = await openEvents(`${web.url}/api/task/${id}/events`);
     const running = await waitFor('progress', async () => {
@@ -201,7 +202,7 @@ describe.skipIf(!requireShared())('videos over HTTP', () => {
     expect(answer.status).toBe(200);
     expect(answer.ms).toBeLessThan(2000);
     expect((await getTask(web.url, id)).state).toBe('REVOKED');
-    await waitFor('ffmpeg to be gone', async () => (await ffmpegs()).length === 0, { timeoutMs: 2000 });
+    await waitFor('ffmpeg to be gone', async () => (await ffmpegs()).length === 0, { timeoutMs: 5000 });
     await waitFor('its files to be gone', () => stored().length === before.length && temporary().length === 0);
     await succeed('face/video', 'two-faces.mp4', { annotate: 'false' });
   });
