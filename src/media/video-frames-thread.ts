@@ -1,13 +1,13 @@
 /**
  * The thread that decodes a video: runs ffmpeg, fills the ring with the frames that are wanted and reports in the end.
  */
-import { parentPort, workerData } from 'node:worker_threads';
 import { TransientError } from '../errors.ts';
 import { spawnCaged } from './cage.ts';
 import { createDecodingErrors } from './decoding-errors.ts';
 import { createFrameReport } from './frame-report.ts';
 import { createRingWriter, type FrameFacts, type FrameRing } from './frame-ring.ts';
 import type { FrameSelection } from './frame-selection.ts';
+import { type RunningJob, serveJobs } from './serve-jobs.ts';
 import type { Ratio } from './video-header.ts';
 
 export type FramesJob = {
@@ -30,65 +30,71 @@ export type FramesReport = {
   fault: string | undefined;
 };
 
-const { args, demuxer, ring, selection, timeBase } = workerData as FramesJob;
-const writer = createRingWriter(ring);
-const report = createFrameReport(selection, timeBase);
-const errors = createDecodingErrors(demuxer);
-const enough = new Error('nothing more is wanted');
-let read = 0;
+type Ending = Pick<FramesReport, 'error' | 'fault'>;
 
-const ffmpeg = spawnCaged('ffmpeg', args, {}, { withReport: true });
-parentPort?.once('message', () => {
-  ffmpeg.kill(enough);
-  writer.close();
-});
-ffmpeg.stderr.on('data', (text: string) => errors.add(text, report.decoded() > 0));
-ffmpeg.report?.setEncoding('latin1').on('data', (text: string) => {
-  report.add(text);
-  writer.countDecoded(report.decoded());
-  endIfComplete();
-});
-ffmpeg.report?.once('close', report.end);
+function startReading(
+  { args, demuxer, ring, selection, timeBase }: FramesJob,
+  post: (report: FramesReport) => void,
+): RunningJob<never> {
+  const writer = createRingWriter(ring);
+  const report = createFrameReport(selection, timeBase);
+  const errors = createDecodingErrors(demuxer);
+  const enough = new Error('nothing more is wanted');
+  let read = 0;
 
-function endIfComplete(): void {
-  if (report.isPastEnd() && report.selected() === read) ffmpeg.kill(enough);
-}
-
-async function nextFacts(): Promise<FrameFacts> {
-  const facts = await report.next();
-  read++;
-  return facts;
-}
-
-async function pump(): Promise<void> {
-  for await (const chunk of ffmpeg.stdout) {
-    if (!(await writer.write(chunk, nextFacts))) return;
+  const ffmpeg = spawnCaged('ffmpeg', args, {}, { withReport: true });
+  ffmpeg.stderr.on('data', (text: string) => errors.add(text, report.decoded() > 0));
+  ffmpeg.report?.setEncoding('latin1').on('data', (text: string) => {
+    report.add(text);
+    writer.countDecoded(report.decoded());
     endIfComplete();
+  });
+  ffmpeg.report?.once('close', report.end);
+
+  function endIfComplete(): void {
+    if (report.isPastEnd() && report.selected() === read) ffmpeg.kill(enough);
   }
+
+  async function nextFacts(): Promise<FrameFacts> {
+    const facts = await report.next();
+    read++;
+    return facts;
+  }
+
+  async function pump(): Promise<undefined> {
+    for await (const chunk of ffmpeg.stdout) {
+      if (!(await writer.write(chunk, nextFacts))) return;
+      endIfComplete();
+    }
+  }
+
+  async function end(): Promise<Ending> {
+    const pumped = pump().catch((error: Error) => error);
+    try {
+      await ffmpeg.ended;
+    } catch (error) {
+      if (error === enough) return { error: errors.last(), fault: undefined };
+      if (error instanceof TransientError) return { error: undefined, fault: error.message };
+      return { error: errors.last() ?? (error as Error).message, fault: undefined };
+    }
+    const broken = await pumped;
+    if (broken !== undefined) return { error: undefined, fault: broken.message };
+    if (writer.isAmidFrame() || report.selected() !== read) {
+      return { error: undefined, fault: 'ffmpeg wrote fewer frames than it reported' };
+    }
+    return { error: errors.last(), fault: undefined };
+  }
+
+  return {
+    receive() {
+      ffmpeg.kill(enough);
+      writer.close();
+    },
+    ended: end().then((ending) => {
+      post({ decoded: report.decoded(), read, stoppedEarly: report.isPastEnd(), ...ending });
+      writer.close();
+    }),
+  };
 }
 
-async function run(): Promise<Pick<FramesReport, 'error' | 'fault'>> {
-  const pumped = pump().then(
-    () => undefined,
-    (error: Error) => error,
-  );
-  try {
-    await ffmpeg.ended;
-  } catch (error) {
-    if (error === enough) return { error: errors.last(), fault: undefined };
-    if (error instanceof TransientError) return { error: undefined, fault: error.message };
-    return { error: errors.last() ?? (error as Error).message, fault: undefined };
-  }
-  const broken = await pumped;
-  if (broken !== undefined) return { error: undefined, fault: broken.message };
-  if (writer.isAmidFrame() || report.selected() !== read) {
-    return { error: undefined, fault: 'ffmpeg wrote fewer frames than it reported' };
-  }
-  return { error: errors.last(), fault: undefined };
-}
-
-const outcome = await run();
-const summary: FramesReport = { decoded: report.decoded(), read, stoppedEarly: report.isPastEnd(), ...outcome };
-parentPort?.postMessage(summary);
-writer.close();
-parentPort?.close();
+serveJobs(startReading);
