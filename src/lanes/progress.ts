@@ -11,10 +11,13 @@ const REPORT_EVERY_MS = 400;
 export function createProgress(total: number, report: (progress: RunningProgress) => void) {
   const startedAt = performance.now();
   let reportedAt = Number.NEGATIVE_INFINITY;
+  let furthest = 0;
 
   return {
-    /** @param done frames gone through so far */
-    at(done: number): void {
+    /** @param frames gone through so far; decoding runs ahead of detection, and what was said is not taken back */
+    at(frames: number): void {
+      furthest = Math.max(furthest, frames);
+      const done = furthest;
       const now = performance.now();
       if (now - reportedAt < REPORT_EVERY_MS) return;
       reportedAt = now;
