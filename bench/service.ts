@@ -38,6 +38,12 @@ export type Service = {
 
 type Role = { name: string; child: ChildProcess; logPath: string; url: string | undefined };
 
+/** Options of Node with which `npm run web` and its like start, and `npm start` its children. */
+function nodeOptions(): string[] {
+  const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: { web: string } };
+  return scripts.web.split(' ').filter((word) => word.startsWith('--'));
+}
+
 const running = new Set<() => Promise<void>>();
 const folders: string[] = [];
 
@@ -61,7 +67,7 @@ async function startRole(
   const output = openSync(logPath, 'w');
   const profiling =
     profiles === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${resolve(profiles, name.replace(':', '-'))}`];
-  const child = spawn(process.execPath, [...profiling, join(ROOT, 'src/main.ts'), name], {
+  const child = spawn(process.execPath, [...nodeOptions(), ...profiling, join(ROOT, 'src/main.ts'), name], {
     // Not the project's folder: a developer's .env must not change what is measured.
     cwd: folder,
     env: environment,
