@@ -22,6 +22,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'integration',
+          // Real processes on shared, noisy machines: what fails must fail twice.
+          retry: 1,
           include: ['tests/integration/**/*.test.ts'],
           maxWorkers: 2,
           testTimeout: 60_000,
@@ -33,6 +35,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'e2e',
+          retry: 1,
           include: ['tests/e2e/**/*.test.ts'],
           fileParallelism: false,
           testTimeout: 180_000,
