@@ -99,7 +99,10 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
     removeOnFail: { age: options.resultTtlSeconds, limit: 1000 },
     metrics: { maxDataPoints: 24 * 60 },
   });
-  worker.on('error', (error) => log.warn({ err: { message: error.message } }, 'queue connection'));
+  worker.on('error', (error) => {
+    // What a connection suffers is logged where it is made.
+    if (redis.status === 'ready') log.warn({ err: { message: error.message } }, 'queue connection');
+  });
   worker.on('lockRenewalFailed', (taskIds: string[]) => {
     for (const taskId of taskIds) void keepOrStop(taskId);
   });

@@ -97,7 +97,9 @@ describe.skipIf(!requireShared())('Redis', { concurrent: true }, () => {
 
   it(`away for ${OUTAGE_MS / 1000} s costs running tasks nothing, and work goes on within 3 s of its return`, async () => {
     await withFleet(async (fleet) => {
-      const [first, second] = await Promise.all([fleet.startWorker(), fleet.startWorker()]);
+      // One after the other: names are given in the order of starts.
+      const first = await fleet.startWorker();
+      const second = await fleet.startWorker();
       first.freeze();
       second.freeze();
       const [through, during] = [await fleet.postHeld(), await fleet.postHeld()];

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { readFileSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { Queue } from 'bullmq';
@@ -147,17 +148,19 @@ describe.skipIf(!requireShared())('a task under which something fails', () => {
     const client = web.redis.client();
     const queue = new Queue('object_detection', { connection: client, prefix: PREFIX });
     const options = { attempts: 3, priority: 1 };
-    await queue.add('image', { v: 99, kind: 'object' }, { ...options, jobId: 'from-the-future' });
-    await queue.add('image', null, { ...options, jobId: 'from-nowhere' });
-    await client.zadd(KEYS.index(null), Date.now(), 'object_detection:from-the-future');
-    for (const taskId of ['from-the-future', 'from-nowhere']) {
+    const fromTheFuture = randomUUID();
+    const fromNowhere = randomUUID();
+    await queue.add('image', { v: 99, kind: 'object' }, { ...options, jobId: fromTheFuture });
+    await queue.add('image', null, { ...options, jobId: fromNowhere });
+    await client.zadd(KEYS.index(null), Date.now(), `object_detection:${fromTheFuture}`);
+    for (const taskId of [fromTheFuture, fromNowhere]) {
       const task = await ended(web.url, taskId);
       expect(task).toMatchObject({ state: 'FAILURE', attempts: 1, error: { error_code: 'INTERNAL' } });
     }
     const list = await call(`${web.url}/api/tasks?limit=200`);
     expect(list.status).toBe(200);
-    expect(list.text).toContain('from-the-future');
-    expect((await call(`${web.url}/api/task/from-nowhere`, { method: 'DELETE' })).status).toBe(409);
+    expect(list.text).toContain(fromTheFuture);
+    expect((await call(`${web.url}/api/task/${fromNowhere}`, { method: 'DELETE' })).status).toBe(409);
     await queue.close();
     await expectSoundService();
   });
