@@ -8,6 +8,9 @@ import { whenSupervisorGone } from './supervisor/supervised.ts';
 /** sysexits' EX_CONFIG: the supervisor does not restart a child that ends with it. */
 const EXIT_WRONG_SETTING = 78;
 
+/** sysexits' EX_TEMPFAIL: whatever restarts processes that failed starts this one anew. */
+const EXIT_RESTART = 75;
+
 type Stop = () => Promise<void>;
 
 const USAGE = `usage: node src/main.ts all | web | dashboard | ${KIND_NAMES.map((kind) => `worker:${kind}`).join(' | ')}`;
@@ -16,7 +19,9 @@ function announceReady(details: Record<string, unknown> = {}): void {
   process.send?.({ ready: true, ...details });
 }
 
-async function start(role: string): Promise<{ stop: Stop; graceMs: number } | undefined> {
+type Started = { stop: Stop; graceMs: number; restartWanted?: Promise<void> };
+
+async function start(role: string): Promise<Started | undefined> {
   const config = loadConfig();
   const graceMs = config.worker.graceSeconds * 1000 + 1900;
   const log = createLog(role, config.logLevel);
@@ -28,8 +33,9 @@ async function start(role: string): Promise<{ stop: Stop; graceMs: number } | un
   const kind = KIND_NAMES.find((name) => role === `worker:${name}`) as Kind | undefined;
   if (kind !== undefined) {
     const { runWorker } = await import('./worker/run-worker.ts');
-    const worker = await runWorker(kind, config, log.logger, log.addFile, announceReady);
-    return { stop: worker.stop, graceMs };
+    const restart = Promise.withResolvers<void>();
+    const worker = await runWorker(kind, config, log.logger, log.addFile, announceReady, restart.resolve);
+    return { stop: worker.stop, graceMs, restartWanted: restart.promise };
   }
   if (role === 'web') {
     const { runWeb } = await import('./web/run-web.ts');
@@ -46,28 +52,32 @@ async function start(role: string): Promise<{ stop: Stop; graceMs: number } | un
   throw new StartError(USAGE);
 }
 
-/** Ends the process once, softly, on whichever of the signals comes first or when its supervisor is gone. */
-function stopOnSignals(stop: Stop, graceMs: number): void {
+/**
+ * Ends the process once, softly, on whichever of the signals comes first, when its supervisor is gone, or when it is to
+ * be started anew.
+ */
+function stopOnSignals({ stop, graceMs, restartWanted }: Started): void {
   let stopping = false;
-  const end = () => {
+  const end = (code: number) => {
     if (stopping) return;
     stopping = true;
     setTimeout(() => process.exit(1), graceMs).unref();
     stop().then(
-      () => process.exit(0),
+      () => process.exit(code),
       (error: unknown) => {
         console.error(error);
         process.exit(1);
       },
     );
   };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, end);
-  whenSupervisorGone(end);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => end(0));
+  whenSupervisorGone(() => end(0));
+  void restartWanted?.then(() => end(EXIT_RESTART));
 }
 
 try {
   const running = await start(process.argv[2] ?? '');
-  if (running !== undefined) stopOnSignals(running.stop, running.graceMs);
+  if (running !== undefined) stopOnSignals(running);
 } catch (error) {
   if (!(error instanceof StartError)) throw error;
   console.error(error.message);

@@ -45,6 +45,8 @@ export type DetectOutcome = {
   postprocessMs: number;
 };
 
+export type Provider = 'cpu' | 'cuda';
+
 /** A loaded model, ready to be asked again and again; not to be asked twice at the same time. */
 export type Detector = {
   /**
@@ -53,12 +55,14 @@ export type Detector = {
    */
   frameSize(picture: Size, options: DetectOptions): Size;
   detect(frame: Frame, options: DetectOptions): Promise<DetectOutcome>;
+  /** What it computes on. */
+  readonly provider: Provider;
   close(): Promise<void>;
 };
 
 /** What a detector is made of besides its model. */
 export type DetectorSettings = {
-  executionProviders: readonly ('cpu' | 'cuda')[];
+  executionProviders: readonly Provider[];
   /** Longest side in pixels at which Haar looks. */
   haarLongestSide: number;
 };

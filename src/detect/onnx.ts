@@ -1,5 +1,5 @@
 import ort from 'onnxruntime-node';
-import type { DetectorSettings, Frame, Size } from './detector.ts';
+import type { DetectorSettings, Frame, Provider, Size } from './detector.ts';
 import { fillPadding, fillPicture, type Offset, offsetOf, type Preprocessing, valueTable } from './letterbox.ts';
 
 export type NetworkOutput = { dims: readonly number[]; data: Float32Array };
@@ -25,6 +25,7 @@ export type Network = {
    * @param frame no larger than the input
    */
   infer(frame: Frame, input: Size): Promise<NetworkAnswer>;
+  readonly provider: Provider;
   close(): Promise<void>;
 };
 
@@ -41,15 +42,17 @@ async function createSession(
   path: string,
   providers: DetectorSettings['executionProviders'],
   options: ort.InferenceSession.SessionOptions,
-): Promise<ort.InferenceSession> {
+): Promise<{ session: ort.InferenceSession; provider: Provider }> {
   if (providers.includes('cuda')) {
     try {
-      return await ort.InferenceSession.create(path, { ...options, executionProviders: ['cuda', 'cpu'] });
+      const session = await ort.InferenceSession.create(path, { ...options, executionProviders: ['cuda', 'cpu'] });
+      return { session, provider: 'cuda' };
     } catch {
       // The runtime does not fall back by itself where CUDA or its provider library is missing.
     }
   }
-  return ort.InferenceSession.create(path, { ...options, executionProviders: ['cpu'] });
+  const session = await ort.InferenceSession.create(path, { ...options, executionProviders: ['cpu'] });
+  return { session, provider: 'cpu' };
 }
 
 /** A tensor over a part of a buffer that is kept for the next picture. */
@@ -91,7 +94,7 @@ export async function openNetwork(
   settings: Pick<DetectorSettings, 'executionProviders'>,
   preprocessing: Preprocessing,
 ): Promise<Network> {
-  const session = await createSession(path, settings.executionProviders, OPTIONS);
+  const { session, provider } = await createSession(path, settings.executionProviders, OPTIONS);
   const image = imageInput(session);
   const table = valueTable(preprocessing.scale, image.half);
   const padding = table[preprocessing.padding] as number;
@@ -131,6 +134,7 @@ export async function openNetwork(
   }
 
   return {
+    provider,
     outputNames: session.outputNames,
     declared: { width: image.width, height: image.height },
     async infer(frame, input) {

@@ -31,6 +31,8 @@ export type LaneProcess = {
    * @throws LaneLostError where the process was killed, TransientError where it ended by itself or took too long
    */
   readonly ready: Promise<string[]>;
+  /** Models in its memory, with what each computes on. */
+  readonly models: ReadonlyMap<string, 'cpu' | 'cuda'>;
   /** Resolves when the process is gone. */
   readonly exited: Promise<void>;
   /**
@@ -79,6 +81,7 @@ export function startLaneProcess(settings: LaneSettings, log: Logger): LaneProce
   const laneLog = log.child({ lane: child.pid });
   const ready = Promise.withResolvers<string[]>();
   const exited = Promise.withResolvers<void>();
+  const models = new Map<string, 'cpu' | 'cuda'>();
   let work: Work | undefined;
 
   const stuck = setTimeout(() => {
@@ -101,7 +104,8 @@ export function startLaneProcess(settings: LaneSettings, log: Logger): LaneProce
 
   function onMessage(given: unknown): void {
     const message = LaneMessage.parse(given);
-    if (message.is === 'ready') ready.resolve(message.problems);
+    if (message.is === 'loaded') models.set(message.model, message.provider);
+    else if (message.is === 'ready') ready.resolve(message.problems);
     else if (message.is === 'begun' && work !== undefined) work.begun = true;
     else if (message.is === 'progress') work?.onProgress(message.progress);
     else if (message.is === 'answer') {
@@ -157,6 +161,7 @@ export function startLaneProcess(settings: LaneSettings, log: Logger): LaneProce
   return {
     pid: child.pid,
     ready: ready.promise,
+    models,
     exited: exited.promise,
     run(task, onProgress) {
       return new Promise((resolveAnswer, reject) => {

@@ -19,6 +19,7 @@ export type LaneSlot = {
   /** True where a task would not have to wait for a process to load its models. */
   isWarm(): boolean;
   pid(): number | undefined;
+  models(): Iterable<[string, 'cpu' | 'cuda']>;
   close(): Promise<void>;
 };
 
@@ -118,6 +119,7 @@ export function createLaneSlot(startProcess: () => LaneProcess, maxTasks: number
     },
     isWarm: () => current?.warm === true,
     pid: () => current?.pid,
+    models: () => current?.models ?? [],
     async close() {
       closed = true;
       await Promise.all([...all].map(end));

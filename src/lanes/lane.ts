@@ -43,7 +43,9 @@ async function load(name: string): Promise<Detector> {
       `The model ${name} is not there. \`npm run models -- pull ${name}\` fetches it.`,
     );
   }
-  return createDetector(model, { executionProviders, haarLongestSide });
+  const detector = await createDetector(model, { executionProviders, haarLongestSide });
+  tell({ is: 'loaded', model: name, provider: detector.provider });
+  return detector;
 }
 
 /** The loaded model; one that could not be loaded is tried again the next time. */

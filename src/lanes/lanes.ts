@@ -4,10 +4,16 @@ import { type OnProgress, startLaneProcess } from './lane-process.ts';
 import { createLaneSlot, type LaneSlot } from './lane-slot.ts';
 import type { LaneAnswer, LaneSettings, LaneTask } from './protocol.ts';
 
-export type LaneUse = { pid: number; rss: number };
+/** Resident memory in bytes, CPU in percent of one core. */
+export type LaneUse = { pid: number; rss: number; cpu: number };
 
 export type Lanes = {
+  /** Processes that take tasks. */
   readonly count: number;
+  /**
+   * Changes their number: new ones join once they are warm, what runs on one that is to go runs to its end.
+   */
+  resize(count: number): void;
   /**
    * Resolves when every process has loaded and run its models once, with a sentence for each model that cannot be.
    *
@@ -22,6 +28,8 @@ export type Lanes = {
    */
   run(task: LaneTask, signal: AbortSignal, onProgress?: OnProgress): Promise<LaneAnswer>;
   usage(): Promise<LaneUse[]>;
+  /** Models in memory, with what each computes on. */
+  models(): { name: string; provider: 'cpu' | 'cuda' }[];
   close(): Promise<void>;
 };
 
@@ -31,9 +39,9 @@ export type Lanes = {
  * @param maxTasks tasks after which a process is replaced by a fresh one
  */
 export function createLanes(count: number, settings: LaneSettings, maxTasks: number, log: Logger): Lanes {
-  const slots = Array.from({ length: count }, () =>
-    createLaneSlot(() => startLaneProcess(settings, log), maxTasks, log),
-  );
+  const open = () => createLaneSlot(() => startLaneProcess(settings, log), maxTasks, log);
+  const slots = Array.from({ length: count }, open);
+  const leaving = new Set<LaneSlot>();
   const idle = [...slots];
   const queue: ((slot: LaneSlot) => void)[] = [];
 
@@ -56,13 +64,42 @@ export function createLanes(count: number, settings: LaneSettings, maxTasks: num
   }
 
   function giveBack(slot: LaneSlot): void {
+    if (leaving.has(slot)) return void dismiss(slot);
     const next = queue.shift();
     if (next === undefined) idle.push(slot);
     else next(slot);
   }
 
+  function dismiss(slot: LaneSlot): void {
+    leaving.add(slot);
+    void slot.close().finally(() => leaving.delete(slot));
+  }
+
+  async function add(): Promise<void> {
+    const slot = open();
+    slots.push(slot);
+    // One that cannot get warm says so to the task that it is given.
+    await slot.warm().catch(() => undefined);
+    giveBack(slot);
+  }
+
+  function remove(): void {
+    const free = idle.pop();
+    const slot = free ?? slots.at(-1);
+    if (slot === undefined) return;
+    slots.splice(slots.indexOf(slot), 1);
+    if (free === undefined) leaving.add(slot);
+    else dismiss(slot);
+  }
+
   return {
-    count,
+    get count() {
+      return slots.length;
+    },
+    resize(wanted) {
+      while (slots.length < wanted) void add();
+      while (slots.length > Math.max(1, wanted)) remove();
+    },
     async warm() {
       const problems = await Promise.all(slots.map((slot) => slot.warm()));
       return [...new Set(problems.flat())];
@@ -81,13 +118,17 @@ export function createLanes(count: number, settings: LaneSettings, maxTasks: num
       const uses = await Promise.all(
         pids.map(async (pid) => {
           const usage = await pidusage(pid).catch(() => undefined);
-          return usage === undefined ? undefined : { pid, rss: usage.memory };
+          return usage === undefined ? undefined : { pid, rss: usage.memory, cpu: usage.cpu };
         }),
       );
       return uses.filter((use) => use !== undefined);
     },
+    models() {
+      const all = new Map(slots.flatMap((slot) => [...slot.models()]));
+      return [...all].map(([name, provider]) => ({ name, provider }));
+    },
     async close() {
-      await Promise.all(slots.map((slot) => slot.close()));
+      await Promise.all([...slots, ...leaving].map((slot) => slot.close()));
       pidusage.clear();
     },
   };

@@ -108,6 +108,8 @@ export const LaneMessage = z.discriminatedUnion('is', [
     /** Why a model that was to be warm is not: a sentence each. */
     problems: z.array(z.string()),
   }),
+  /** A model is in memory from now on. */
+  z.object({ is: z.literal('loaded'), model: z.string(), provider: z.enum(['cpu', 'cuda']) }),
   /** The task has arrived: from here on a death is one that the task may have caused. */
   z.object({ is: z.literal('begun') }),
   z.object({ is: z.literal('progress'), progress: RunningProgress }),

@@ -11,6 +11,10 @@ export const KEYS = {
   prioritized: (queue: string) => key(queue, 'prioritized'),
   active: (queue: string) => key(queue, 'active'),
   delayed: (queue: string) => key(queue, 'delayed'),
+  waiting: (queue: string) => key(queue, 'wait'),
+  completed: (queue: string) => key(queue, 'completed'),
+  failed: (queue: string) => key(queue, 'failed'),
+  meta: (queue: string) => key(queue, 'meta'),
   /** Jobs that are active and whose lock has not been renewed since the last look. */
   stalled: (queue: string) => key(queue, 'stalled'),
   /** What an idle worker waits for. */
@@ -38,6 +42,12 @@ export const KEYS = {
   workerLease: (kind: string, number: number) => key('lease', kind, number),
   /** Hash of counters that outlive the worker which counted. */
   statistics: (queue: string) => key('statistics', queue),
+  /** Hash of what a queue's workers counted in one minute (since 1970). */
+  history: (queue: string, minute: number) => key('history', queue, minute),
+  /** Stream of what operators did. */
+  audit: () => key('audit'),
+  /** A worker's answer to an order. */
+  orderReply: (orderId: string) => key('order', orderId),
   sweepLease: () => key('lease', 'sweep'),
 } as const;
 
@@ -46,4 +56,6 @@ export const CHANNELS = {
   cancel: key('channel', 'cancel'),
   /** A task id: it has just ended. */
   ended: key('channel', 'ended'),
+  /** An order to one worker. */
+  orders: key('channel', 'orders'),
 } as const;

@@ -1,5 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { QueueName } from '../contract/kinds.ts';
+import { collectHistory } from './history.ts';
 import { KEYS } from './keys.ts';
 
 /** Upper bounds in seconds of the histograms that workers keep. */
@@ -24,25 +25,32 @@ export type StatisticsRecorder = {
 /** Totals live in one hash per queue: they go on counting when workers come and go. */
 export function recordStatistics(redis: Redis, queue: QueueName): StatisticsRecorder {
   let pending = new Map<string, number>();
+  const history = collectHistory(queue);
   const add = (field: string, amount: number) => pending.set(field, (pending.get(field) ?? 0) + amount);
   return {
     observe(histogram, seconds) {
       const bucket = BUCKETS_SECONDS.findIndex((bound) => seconds <= bound);
       add(`${histogram}:${bucket === -1 ? BUCKETS_SECONDS.length : bucket}`, 1);
       add(`${histogram}:sum`, seconds);
+      history.observe(histogram, seconds);
     },
-    count: (counter) => void add(counter, 1),
+    count(counter) {
+      add(counter, 1);
+      history.count(counter);
+    },
     async flush() {
       if (pending.size === 0) return;
       const batch = pending;
       pending = new Map();
       const transaction = redis.multi();
+      history.write(transaction);
       for (const [field, amount] of batch) {
         if (!field.endsWith(':sum')) transaction.hincrby(KEYS.statistics(queue), field, amount);
         else transaction.hincrbyfloat(KEYS.statistics(queue), field, amount);
       }
       try {
         await transaction.exec();
+        history.written();
       } catch (error) {
         for (const [field, amount] of batch) add(field, amount);
         throw error;

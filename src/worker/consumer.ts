@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { KINDS, type Kind, type Media } from '../contract/kinds.ts';
 import type { TaskResult } from '../contract/results.ts';
 import { JobData } from '../contract/task.ts';
-import { AppError, LaneLostError } from '../errors.ts';
+import { AppError, LaneLostError, TransientError } from '../errors.ts';
 import type { Lanes } from '../lanes/lanes.ts';
 import type { Logger } from '../log.ts';
 import { trackAttempts } from '../queue/attempts.ts';
@@ -31,14 +31,18 @@ export type ConsumerOptions = {
   resultTtlSeconds: number;
 };
 
-export type CurrentTask = { task_id: string; started_at: number };
+export type CurrentTask = { task_id: string; started_at: number; media: Media; percent?: number };
 
 export type Consumer = {
   start(): void;
   current(): CurrentTask[];
-  totals(): { done: number; failed: number };
+  totals(): { done: number; failed: number; retried: number };
   /** Ends the task if it runs here. */
   cancel(taskId: string): void;
+  /** Takes no more and lets what runs finish, until it is told to go on. */
+  rest(on: boolean): void;
+  /** Runs so many tasks at a time from now on. */
+  resize(slots: number): void;
   /** Takes no more, lets what runs finish for so long, gives the rest back to the queue. */
   drain(graceMs: number): Promise<void>;
 };
@@ -54,7 +58,7 @@ class Stopped extends Error {
   }
 }
 
-type Running = { abort: AbortController; startedAt: number; token: string };
+type Running = { abort: AbortController; startedAt: number; token: string; media: Media; percent?: number };
 
 /** BullMQ must never fail a job for having stalled: {@link trackAttempts} knows better. */
 const NEVER = Number.MAX_SAFE_INTEGER;
@@ -66,6 +70,9 @@ const LAST_WORDS_MS = 500;
 /** What the job says of itself; its data may be unreadable. */
 const mediaOf = (job: Job): Media => (job.name === 'video' ? 'video' : 'image');
 
+/** Why an attempt failed that is not the last; the rest stands in the stack and in the log. */
+const whyTransient = (error: unknown) => (error instanceof TransientError ? error.message : 'an unexpected fault');
+
 /** BullMQ's way to say: no further attempt. */
 function final(error: AppError): UnrecoverableError {
   return Object.assign(new UnrecoverableError(failureText(error)), { cause: error.cause });
@@ -76,8 +83,9 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
   const { kind, lanes, storage, statistics, timeLimits } = options;
   const { queue } = KINDS[kind];
   const running = new Map<string, Running>();
-  const attempts = trackAttempts(redis, queue, options.workerId);
+  const attempts = trackAttempts(redis, queue, { id: options.workerId, name: options.workerName });
   let draining = false;
+  let resting = false;
   let outages = 0;
   let stalled: { stop(): void } | undefined;
 
@@ -106,7 +114,7 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
   worker.on('lockRenewalFailed', (taskIds: string[]) => {
     for (const taskId of taskIds) void keepOrStop(taskId);
   });
-  const gate = createVideoGate(worker, redis, lanes.count, log);
+  const gate = createVideoGate(worker, redis, () => worker.concurrency, log);
   const ends = recordEnds(worker, redis, statistics, log);
   const onOutage = () => {
     outages++;
@@ -126,7 +134,7 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
   }
 
   async function handBack(job: Job, taskId: string, token: string): Promise<never> {
-    await attempts.leave(taskId);
+    await attempts.leave(taskId, { how: 'given back to the queue' });
     await job.moveToWait(token);
     // BullMQ wakes nobody up for a job that comes back.
     await redis.zadd(KEYS.marker(queue), 0, '0');
@@ -138,16 +146,16 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
   async function retry(job: Job, taskId: string, error: unknown): Promise<never> {
     const refusal = final(publicError(error));
     if (job.attemptsMade + 1 >= (job.opts.attempts ?? 1)) {
-      await attempts.end(taskId);
+      await attempts.end(taskId, { how: refusal.message, cause: error });
       throw refusal;
     }
-    if (!(error instanceof LaneLostError)) await attempts.leave(taskId);
+    if (!(error instanceof LaneLostError)) await attempts.leave(taskId, { how: whyTransient(error), cause: error });
     log.warn({ taskId, err: error }, 'attempt failed; the task is tried again');
     throw new Error(refusal.message);
   }
 
   async function giveUp(taskId: string, error: AppError): Promise<never> {
-    await attempts.end(taskId);
+    await attempts.end(taskId, { how: failureText(error), cause: error.cause });
     throw final(error);
   }
 
@@ -166,20 +174,21 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
           new AppError('TIMEOUT', `The task took longer than the ${timeLimits[mediaOf(job)]} s it may take.`),
         );
       case 'revoked':
-        await attempts.end(taskId);
+        await attempts.end(taskId, { how: REVOKED_REASON });
         throw new UnrecoverableError(REVOKED_REASON);
     }
     if (error instanceof AppError) return giveUp(taskId, error);
     if (!(error instanceof LaneLostError)) return retry(job, taskId, error);
     if (draining) return handBack(job, taskId, token);
     statistics.count('lanes_lost');
-    const losses = await attempts.lose(taskId);
+    const losses = await attempts.lose(taskId, { how: 'the detection process died', cause: error });
     return losses > MAX_LOSSES ? giveUp(taskId, lost(error)) : retry(job, taskId, error);
   }
 
   const lost = (cause?: unknown) => new AppError('WORKER_LOST', LOST_SENTENCE, { cause });
 
-  async function attempt(job: Job, taskId: string, { abort, startedAt }: Running): Promise<TaskResult> {
+  async function attempt(job: Job, taskId: string, current: Running): Promise<TaskResult> {
+    const { abort, startedAt } = current;
     const data = JobData.safeParse(job.data).data;
     if (data === undefined) throw new AppError('INTERNAL', 'The task was written by another version of the service.');
     const { revoked, losses } = await attempts.begin(taskId);
@@ -189,6 +198,7 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
     const limit = setTimeout(() => stop(taskId, 'timeout'), timeLimits[data.media] * 1000);
     try {
       return await runTask(taskId, data, waitMs, { lanes, storage }, abort.signal, (progress) => {
+        current.percent = progress.percent;
         job.updateProgress(progress).catch(() => undefined);
       });
     } finally {
@@ -206,12 +216,12 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
     const taskId = job.id ?? '';
     const isVideo = mediaOf(job) === 'video';
     if (draining) return handBack(job, taskId, token);
-    if (!gate.enter(isVideo)) {
+    if (resting || !gate.enter(isVideo)) {
       await attempts.uncount(taskId);
       return handBack(job, taskId, token);
     }
     const outagesBefore = outages;
-    const current: Running = { abort: new AbortController(), startedAt: Date.now(), token };
+    const current: Running = { abort: new AbortController(), startedAt: Date.now(), token, media: mediaOf(job) };
     running.set(taskId, current);
     try {
       const result = await attempt(job, taskId, current);
@@ -244,9 +254,24 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
         log,
       );
     },
-    current: () => [...running].map(([task_id, { startedAt }]) => ({ task_id, started_at: startedAt })),
+    current: () =>
+      [...running].map(([task_id, { startedAt, media, percent }]) => ({
+        task_id,
+        started_at: startedAt,
+        media,
+        ...(percent === undefined ? {} : { percent }),
+      })),
     totals: ends.totals,
     cancel: (taskId) => stop(taskId, 'revoked'),
+    rest(on) {
+      resting = on;
+      gate.rest(on);
+    },
+    resize(slots) {
+      lanes.resize(slots);
+      worker.concurrency = slots;
+      gate.refresh();
+    },
     async drain(graceMs) {
       draining = true;
       gate.stop();

@@ -1,5 +1,5 @@
 import type { Server } from 'node:http';
-import { hostname } from 'node:os';
+import { hostname, loadavg } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,13 +9,17 @@ import type { Lanes, LaneUse } from '../lanes/lanes.ts';
 import type { Logger } from '../log.ts';
 import { watchCancellations } from '../queue/cancellations.ts';
 import { beat, HEARTBEAT_MS, type Heartbeat, signOff } from '../queue/heartbeat.ts';
+import { noteDepth } from '../queue/history.ts';
 import { connectPatient, connectSubscriber, disconnect } from '../queue/redis.ts';
 import { recordStatistics } from '../queue/statistics.ts';
 import { takeWorkerLease } from '../queue/worker-lease.ts';
+import { obeyOrders } from '../queue/worker-orders.ts';
 import { openLocalStorage } from '../storage/storage.ts';
 import { type Consumer, createConsumer } from './consumer.ts';
+import { followOrder } from './follow-order.ts';
 import { startHealthServer } from './health-server.ts';
 import { prepareLanes } from './prepare-lanes.ts';
+import { measureCpu } from './process-usage.ts';
 
 const USAGE_EVERY_BEATS = 3;
 
@@ -33,6 +37,7 @@ async function atMost(ms: number, promise: Promise<unknown>): Promise<void> {
  * Runs one worker of a kind until it is stopped. It says what it does from the first moment on, and takes work only
  * once its models are loaded and warm; a model that is missing is waited for.
  *
+ * @param onRestart is called when an operator wants the process to be started anew
  * @throws StartError when HEALTH_PORT is taken
  */
 export async function runWorker(
@@ -41,6 +46,7 @@ export async function runWorker(
   log: Logger,
   addLogFile: (path: string) => void,
   onReady: () => void,
+  onRestart: () => void = () => undefined,
 ): Promise<Running> {
   const stopping = new AbortController();
   const stopped = new AbortController();
@@ -52,6 +58,9 @@ export async function runWorker(
   let laneUse: LaneUse[] = [];
   let consumer: Consumer | undefined;
   let beats = 0;
+  let drainedBy: string | undefined;
+  let depthMinute = 0;
+  const cpu = measureCpu();
 
   const redis = connectPatient(config.redis, log);
   const subscriber = connectSubscriber(config.redis, log);
@@ -73,18 +82,22 @@ export async function runWorker(
 
   function heartbeat(): Heartbeat {
     return {
+      id: lease.id,
       name: lease.name,
       kind,
       host: hostname(),
       pid: process.pid,
       state,
       ...(reason === undefined ? {} : { reason }),
-      concurrency: config.worker.concurrency,
+      concurrency: lanes?.count ?? config.worker.concurrency,
       current: consumer?.current() ?? [],
-      ...(consumer?.totals() ?? { done: 0, failed: 0 }),
+      ...(consumer?.totals() ?? { done: 0, failed: 0, retried: 0 }),
+      load: loadavg()[0] ?? 0,
+      cpu_percent: Math.round(cpu.percent() + laneUse.reduce((sum, lane) => sum + lane.cpu, 0)),
       rss: process.memoryUsage.rss(),
-      lanes: laneUse,
+      lanes: laneUse.map(({ pid, rss }) => ({ pid, rss })),
       model,
+      models: lanes?.models() ?? [],
       started_at: startedAt,
       beat_at: Date.now(),
     };
@@ -94,6 +107,7 @@ export async function runWorker(
     if (redis.status !== 'ready') return;
     const [holds] = await Promise.all([lease.renew(), beat(redis, heartbeat()), statistics.flush()]);
     if (!holds) workerLog.warn('another worker has taken this name during an outage; this one goes on under it');
+    depthMinute = await noteDepth(redis, KINDS[kind].queue, depthMinute);
     if (lanes !== undefined && beats++ % USAGE_EVERY_BEATS === 0) laneUse = await lanes.usage();
   }
 
@@ -140,6 +154,28 @@ export async function runWorker(
     onReady();
   }
 
+  await obeyOrders(
+    redis,
+    subscriber,
+    lease.id,
+    async (order, by) => {
+      const outcome = followOrder(order, {
+        consumer: state === 'starting' ? undefined : consumer,
+        stopping: stopping.signal.aborted,
+        concurrency: lanes?.count ?? 0,
+        setDrained(on) {
+          drainedBy = on ? by : undefined;
+          state = on ? 'draining' : 'ready';
+          reason = on ? `drained by ${by}` : undefined;
+        },
+        isDrained: drainedBy !== undefined,
+        restart: onRestart,
+      });
+      if (outcome.applied) await tick();
+      return outcome;
+    },
+    workerLog,
+  );
   const beating = keepBeating();
   const preparing = getReady().catch((error: unknown) =>
     workerLog.error({ err: error }, 'the worker could not get ready'),

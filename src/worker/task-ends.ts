@@ -7,7 +7,7 @@ import { announceEnd } from '../queue/cancellations.ts';
 import { REVOKED_REASON } from '../queue/failure.ts';
 import type { StatisticsRecorder } from '../queue/statistics.ts';
 
-export type Ends = { totals(): { done: number; failed: number } };
+export type Ends = { totals(): { done: number; failed: number; retried: number } };
 
 const STAGES = ['decode', 'inference', 'postprocess'] as const;
 
@@ -18,7 +18,7 @@ export function recordEnds(
   statistics: StatisticsRecorder,
   log: Logger,
 ): Ends {
-  const totals = { done: 0, failed: 0 };
+  const totals = { done: 0, failed: 0, retried: 0 };
 
   function about(job: Job): Record<string, unknown> {
     const data = JobData.safeParse(job.data).data;
@@ -48,6 +48,7 @@ export function recordEnds(
   worker.on('failed', (job, error) => {
     if (job === undefined) return;
     if (job.finishedOn === undefined) {
+      totals.retried++;
       statistics.count('retried');
       return;
     }

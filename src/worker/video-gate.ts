@@ -12,6 +12,10 @@ export type VideoGate = {
   enter(isVideo: boolean): boolean;
   /** To be called once for every task that was let in. */
   leave(isVideo: boolean): void;
+  /** Takes nothing at all, until it is told to go on. */
+  rest(on: boolean): void;
+  /** To be called when the number of slots has changed. */
+  refresh(): void;
   stop(): void;
 };
 
@@ -22,13 +26,14 @@ export type VideoGate = {
 export function createVideoGate(
   worker: Worker<unknown, TaskResult>,
   redis: Redis,
-  slots: number,
+  slots: () => number,
   log: Logger,
 ): VideoGate {
-  const most = slots - 1;
+  const most = () => (slots() === 1 ? Number.POSITIVE_INFINITY : slots() - 1);
   let videos = 0;
   let busy = 0;
   let held = false;
+  let resting = false;
   let stopped = false;
   let looking = false;
   let lookAgain = false;
@@ -41,7 +46,7 @@ export function createVideoGate(
   }
 
   async function open(): Promise<void> {
-    if (!held || stopped) return;
+    if (!held || stopped || resting) return;
     held = false;
     await worker.resume();
   }
@@ -58,7 +63,7 @@ export function createVideoGate(
   }
 
   async function adjust(): Promise<void> {
-    if (stopped) return;
+    if (stopped || resting) return;
     if (looking) {
       lookAgain = true;
       return;
@@ -66,7 +71,7 @@ export function createVideoGate(
     looking = true;
     clearTimeout(timer);
     try {
-      if (videos < most || (busy < slots && (await pictureIsNext()))) await open();
+      if (videos < most() || (busy < slots() && (await pictureIsNext()))) await open();
     } catch (error) {
       log.warn({ err: error }, 'the queue could not be looked at');
     }
@@ -74,18 +79,17 @@ export function createVideoGate(
     if (lookAgain) {
       lookAgain = false;
       void adjust();
-    } else if (!stopped && videos >= most) timer = setTimeout(() => void adjust(), LOOK_EVERY_MS);
+    } else if (!stopped && !resting && videos >= most()) timer = setTimeout(() => void adjust(), LOOK_EVERY_MS);
   }
 
-  if (slots === 1) return { enter: () => true, leave: () => undefined, stop: () => undefined };
   return {
     enter(isVideo) {
-      const admitted = !isVideo || videos < most;
+      const admitted = !isVideo || videos < most();
       if (admitted) {
         busy++;
         if (isVideo) videos++;
       }
-      if (videos >= most) {
+      if (videos >= most()) {
         hold();
         void adjust();
       }
@@ -95,6 +99,16 @@ export function createVideoGate(
       busy--;
       if (isVideo) videos--;
       if (held) void adjust();
+    },
+    rest(on) {
+      resting = on;
+      if (on) hold();
+      else if (held) void adjust();
+    },
+    refresh() {
+      // Going on after a pause makes BullMQ look at its number of slots again.
+      hold();
+      void adjust();
     },
     stop() {
       stopped = true;

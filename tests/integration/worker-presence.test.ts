@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { identifyProcess } from '../../src/process-identity.ts';
-import { beat, type Heartbeat, liveWorkers } from '../../src/queue/heartbeat.ts';
+import { beat, type Heartbeat, isLost, knownWorkers, liveWorkers } from '../../src/queue/heartbeat.ts';
 import { KEYS } from '../../src/queue/keys.ts';
 import { takeWorkerLease } from '../../src/queue/worker-lease.ts';
 import { call, ended, expectError, post, submit } from '../support/api.ts';
@@ -102,9 +102,10 @@ describe('the number of a worker', () => {
 });
 
 describe('the heartbeat of a worker', () => {
-  it('is heard, and gone when the worker has been silent for ten seconds', async () => {
+  it('is heard, and one of a lost worker when it has been silent for ten seconds', async () => {
     const { server, redis } = await withRedis();
     const heartbeat: Heartbeat = {
+      id: 'one',
       name: 'face_worker_1',
       kind: 'face',
       host: hostname(),
@@ -114,9 +115,13 @@ describe('the heartbeat of a worker', () => {
       current: [],
       done: 3,
       failed: 1,
+      retried: 0,
+      load: 0.5,
+      cpu_percent: 90,
       rss: 1,
       lanes: [],
       model: 'yunet',
+      models: [{ name: 'yunet', provider: 'cpu' }],
       started_at: Date.now(),
       beat_at: Date.now(),
     };
@@ -124,7 +129,10 @@ describe('the heartbeat of a worker', () => {
     expect(await liveWorkers(redis)).toEqual([heartbeat]);
     await sleep(10_500);
     expect(await liveWorkers(redis)).toEqual([]);
-    expect(await redis.exists(KEYS.worker('face_worker_1'))).toBe(0);
+    expect((await knownWorkers(redis)).filter(isLost)).toEqual([heartbeat]);
+    const hourMs = await redis.pttl(KEYS.worker('face_worker_1'));
+    expect(hourMs).toBeGreaterThan(3_500_000);
+    expect(hourMs).toBeLessThanOrEqual(3_600_000);
     await server.stop();
   });
 });

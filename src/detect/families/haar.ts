@@ -70,6 +70,7 @@ export async function create(model: ReadyModel, settings: DetectorSettings): Pro
         postprocessMs: fillMs + performance.now() - detectedAt,
       };
     },
+    provider: 'cpu',
     async close() {
       cascade.close();
     },

@@ -85,6 +85,7 @@ export async function create(model: ReadyModel, settings: DetectorSettings): Pro
       );
       return { detections, inferenceMs, postprocessMs: fillMs + performance.now() - startedAt };
     },
+    provider: network.provider,
     close: () => network.close(),
   };
 }

@@ -1,0 +1,55 @@
+import type { Redis } from 'ioredis';
+import type { Logger } from '../log.ts';
+import { KEYS } from './keys.ts';
+
+/** So many actions are remembered; older ones stand in the log. */
+const KEPT = 2000;
+
+export type AuditEntry = {
+  /** Its place in the stream, which starts with the time in ms. */
+  id: string;
+  who: string;
+  action: string;
+  target: string;
+  /** `done`, `refused` or `failed`. */
+  result: string;
+  detail: string;
+};
+
+/** Writes down what an operator did: to the log in any case, to Redis where it answers. */
+export async function noteAction(redis: Redis, log: Logger, entry: Omit<AuditEntry, 'id'>): Promise<void> {
+  const { who, action, target, result, detail } = entry;
+  log.info({ audit: entry }, 'dashboard: an operator acted');
+  await redis
+    .xadd(
+      KEYS.audit(),
+      'MAXLEN',
+      '~',
+      KEPT,
+      '*',
+      ...['who', who, 'action', action, 'target', target],
+      'result',
+      result,
+      'detail',
+      detail,
+    )
+    .catch((error: unknown) => log.warn({ err: error }, 'the action could not be written down in Redis'));
+}
+
+/** The last actions, the newest first. @param before id of the entry to go on behind */
+export async function readAudit(redis: Redis, limit: number, before?: string): Promise<AuditEntry[]> {
+  const rows = await redis.xrevrange(KEYS.audit(), before === undefined ? '+' : `(${before}`, '-', 'COUNT', limit);
+  return rows.map(([id, list]) => {
+    const fields = new Map<string, string>();
+    for (let i = 0; i + 1 < list.length; i += 2) fields.set(list[i] ?? '', list[i + 1] ?? '');
+    const text = (name: string) => fields.get(name) ?? '';
+    return {
+      id,
+      who: text('who'),
+      action: text('action'),
+      target: text('target'),
+      result: text('result'),
+      detail: text('detail'),
+    };
+  });
+}
