@@ -1,3 +1,4 @@
+import { readFileSync, statSync } from 'node:fs';
 import type { Frame, Size } from '../detect/detector.ts';
 import { readBmpPixels } from './ffmpeg.ts';
 import { DEFAULT_TIMEOUT_MS, explainReadError, type ImageLimits, timeoutSeconds, unreadable } from './image-errors.ts';
@@ -37,8 +38,15 @@ export async function decodeBmp(path: string, size: Size, limits: ImageLimits): 
   return { data, width: size.width, height: size.height };
 }
 
+/** Files up to this size are read at once: libvips would open them anew for each format that it tries. */
+const READ_WHOLE_BYTES = 16 * 1024 * 1024;
+
+/** Blocks for as long as the disk takes; threads would cost a small picture more than its decoding. */
+const sourceOf = (path: string): string | Buffer =>
+  statSync(path).size <= READ_WHOLE_BYTES ? readFileSync(path) : path;
+
 async function decodeWithSharp(path: string, size: Size, limits: ImageLimits): Promise<Frame> {
-  const { data, info } = await sharp(path, {
+  const { data, info } = await sharp(sourceOf(path), {
     failOn: 'error',
     limitInputPixels: limits.pixels,
     autoOrient: true,

@@ -19,7 +19,8 @@ const notAPicture = () =>
 /**
  * Reads type and size of a picture from its header, decoding nothing. The content decides, never the name.
  *
- * @param head the first bytes of the file, 4100 or all of a shorter one
+ * @param head the first bytes of the file, at least 4100 or all of a shorter one; the more, the less is read anew
+ * @param bytes size of the file
  * @param limits `pixels`: width x height, also of the canvas of an animation, that is still taken
  * @throws AppError UNSUPPORTED_MEDIA_TYPE for anything but JPEG, PNG, WebP, GIF, TIFF, AVIF and BMP
  * @throws AppError UNREADABLE_MEDIA for an empty file, a broken header or too many pixels
@@ -28,13 +29,14 @@ const notAPicture = () =>
 export async function probeImage(
   path: string,
   head: Uint8Array,
+  bytes: number,
   limits: Pick<ImageLimits, 'pixels'>,
 ): Promise<ImageHeader> {
   if (head.length === 0) throw unreadable('The file is empty.');
   const mime = imageMimeOf(head);
   if (mime === undefined) throw notAPicture();
   if (mime === 'image/gif') checkSize(gifCanvas(head), limits.pixels);
-  const size = mime === 'image/bmp' ? readBmpSize(head) : await readSize(path, mime);
+  const size = mime === 'image/bmp' ? readBmpSize(head) : await readSize(path, head, bytes, mime);
   checkSize(size, limits.pixels);
   return { mime, extension: imageExtension(mime), ...size };
 }
@@ -50,10 +52,23 @@ function gifCanvas(head: Uint8Array): Size {
   return { width: view.getUint16(6, true), height: view.getUint16(8, true) };
 }
 
-async function readSize(path: string, mime: ImageMime): Promise<Size> {
+const readHeader = (source: string | Uint8Array): Promise<Metadata> =>
+  sharp(source, { limitInputPixels: false }).metadata();
+
+/**
+ * libvips opens a file once for each format that it tries; bytes at hand cost it nothing. Of a JPEG the first ones will
+ * do, unless more than usual stands before its size; other formats are read to their end.
+ */
+async function headerFrom(path: string, head: Uint8Array, bytes: number, mime: ImageMime): Promise<Metadata> {
+  if (head.length === bytes) return readHeader(head);
+  if (mime !== 'image/jpeg') return readHeader(path);
+  return readHeader(head).catch(() => readHeader(path));
+}
+
+async function readSize(path: string, head: Uint8Array, bytes: number, mime: ImageMime): Promise<Size> {
   let header: Metadata;
   try {
-    header = await sharp(path, { limitInputPixels: false }).metadata();
+    header = await headerFrom(path, head, bytes, mime);
   } catch (error) {
     throw await explainReadError(error, path);
   }

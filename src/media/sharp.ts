@@ -1,14 +1,9 @@
 import sharp, { type Sharp, type SharpOptions } from 'sharp';
 
 /** Loaders of the picture formats that are taken; SVG, PDF, CSV and whatever else libvips knows stay shut. */
-const LOADERS = [
-  'VipsForeignLoadJpegFile',
-  'VipsForeignLoadPngFile',
-  'VipsForeignLoadWebpFile',
-  'VipsForeignLoadNsgifFile',
-  'VipsForeignLoadTiffFile',
-  'VipsForeignLoadHeifFile',
-];
+const LOADERS = ['Jpeg', 'Png', 'Webp', 'Nsgif', 'Tiff', 'Heif'].flatMap((format) =>
+  ['File', 'Buffer'].map((source) => `VipsForeignLoad${format}${source}`),
+);
 
 sharp.block({ operation: ['VipsForeignLoad'] });
 sharp.unblock({ operation: LOADERS });

@@ -133,22 +133,33 @@ export function createTaskService(
     return { files: stopped ? files : [] };
   }
 
+  /** Waits for the announcement of the task's end, for so many ms at most. */
+  function untilEnded(taskId: string, limitMs: number, signal: AbortSignal): Promise<void> {
+    if (signal.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      const settle = () => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', settle);
+        giveUp?.();
+        resolve();
+      };
+      const timer = setTimeout(settle, limitMs);
+      signal.addEventListener('abort', settle);
+      let giveUp: (() => void) | undefined;
+      giveUp = ended.once(taskId, settle);
+    });
+  }
+
   async function waitForEnd(taskId: string, owner: string | null, waitMs: number, signal: AbortSignal): Promise<Task> {
-    const until = Date.now() + waitMs;
+    const until = performance.now() + waitMs;
+    // Whoever hears of ends need not look before the first one.
+    let task = waitMs > 0 && ended.isListening() ? undefined : await get(taskId, owner);
     for (;;) {
-      const woken = new AbortController();
-      const giveUp = ended.once(taskId, () => woken.abort());
-      try {
-        const task = await get(taskId, owner);
-        const left = until - Date.now();
-        if (isFinished(task.state) || left <= 0 || signal.aborted) return task;
-        // The end is announced; looking again every second covers an announcement that was lost.
-        await sleep(Math.min(left, 1000), undefined, { signal: AbortSignal.any([signal, woken.signal]) }).catch(
-          () => undefined,
-        );
-      } finally {
-        giveUp();
-      }
+      const left = until - performance.now();
+      if (task !== undefined && (isFinished(task.state) || left <= 0 || signal.aborted)) return task;
+      // Looking again every second covers an announcement that was lost.
+      await untilEnded(taskId, Math.max(0, Math.min(left, 1000)), signal);
+      task = await get(taskId, owner);
     }
   }
 

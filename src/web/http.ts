@@ -47,7 +47,10 @@ export function addRoute(
 /** A signal that aborts when the client hangs up before it has its answer. */
 export function clientGone(response: Response): AbortSignal {
   const gone = new AbortController();
-  if (response.closed) gone.abort();
-  else response.once('close', () => gone.abort());
+  const abort = () => {
+    if (!response.writableFinished) gone.abort();
+  };
+  if (response.closed) abort();
+  else response.once('close', abort);
   return gone.signal;
 }

@@ -21,11 +21,11 @@ export type UploadHeader = {
  */
 export async function probeUpload(
   media: Media,
-  { path, head }: Upload,
+  { path, head, bytes }: Upload,
   limits: { pixels: number },
 ): Promise<UploadHeader> {
   if (media === 'image') {
-    const header = await probeImage(path, head, limits);
+    const header = await probeImage(path, head, bytes, limits);
     return { ...header, annotatedExtension: annotatedType(header.mime).extension };
   }
   const { mime, extension, width, height } = await probeVideo(path, head, limits);

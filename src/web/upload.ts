@@ -6,8 +6,8 @@ import { AppError } from '../errors.ts';
 import type { Storage } from '../storage/storage.ts';
 import { invalidOption } from './request-options.ts';
 
-/** Bytes from the start of an upload by which its type is told. */
-const HEAD_BYTES = 4100;
+/** Bytes from the start of an upload by which its type is told, and in most pictures its size. */
+const HEAD_BYTES = 64 * 1024;
 
 /** Bytes that are written to the disk at a time. */
 const BATCH_BYTES = 1024 * 1024;
@@ -28,7 +28,7 @@ type StoredPart = Express.Multer.File & { upload?: Upload };
  */
 async function receive(part: StoredPart, path: string): Promise<Upload> {
   const hash = createHash('sha256');
-  let head: Uint8Array = new Uint8Array(0);
+  const head: Buffer[] = [];
   let bytes = 0;
   let batch: Buffer[] = [];
   let batched = 0;
@@ -46,8 +46,8 @@ async function receive(part: StoredPart, path: string): Promise<Upload> {
     for await (const chunk of part.stream as AsyncIterable<Buffer>) {
       file ??= await open(path, 'wx');
       hash.update(chunk);
+      if (bytes < HEAD_BYTES) head.push(chunk.subarray(0, HEAD_BYTES - bytes));
       bytes += chunk.length;
-      if (head.length < HEAD_BYTES) head = Buffer.concat([head, chunk.subarray(0, HEAD_BYTES - head.length)]);
       batch.push(chunk);
       batched += chunk.length;
       if (batched >= BATCH_BYTES) await writeBatch();
@@ -56,7 +56,7 @@ async function receive(part: StoredPart, path: string): Promise<Upload> {
   } finally {
     await file?.close();
   }
-  return { path, head, bytes, sha256: hash.digest('hex') };
+  return { path, head: Buffer.concat(head), bytes, sha256: hash.digest('hex') };
 }
 
 /** @param onTooLarge called at once; Multer itself tells only when the client has sent everything */

@@ -10,7 +10,7 @@ type Case = {
   reference?: { width: number; height: number };
 };
 
-export type BadPicture = Case & { path: string; head: Uint8Array };
+export type BadPicture = Case & { path: string; head: Uint8Array; bytes: number };
 
 /** The pictures of the collection of awkward inputs with what is expected of each; none where it is missing. */
 export function badPictures(): BadPicture[] {
@@ -21,6 +21,7 @@ export function badPictures(): BadPicture[] {
     .filter((entry) => entry.endpoint === 'image')
     .map((entry) => {
       const path = sharedPath(`data/bad/${entry.file}`);
-      return { ...entry, path, head: readFileSync(path).subarray(0, 4100) };
+      const content = readFileSync(path);
+      return { ...entry, path, head: content.subarray(0, 64 * 1024), bytes: content.length };
     });
 }

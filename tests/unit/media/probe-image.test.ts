@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { AppError, TransientError } from '../../../src/errors.ts';
 import { type ImageHeader, probeImage } from '../../../src/media/probe-image.ts';
@@ -14,7 +15,7 @@ const folder = tempDir('probe');
 function probeBytes(content: Uint8Array, pixels = limits.pixels): Promise<ImageHeader> {
   const path = join(folder, 'file');
   writeFileSync(path, content);
-  return probeImage(path, content.subarray(0, 4100), { pixels });
+  return probeImage(path, content.subarray(0, 4100), content.length, { pixels });
 }
 
 const outcomeOf = (probe: Promise<ImageHeader>) => probe.catch((error: unknown) => error);
@@ -38,7 +39,7 @@ function animatedWebp(width: number, height: number): Buffer {
 
 describe.skipIf(!requireShared())('awkward pictures', () => {
   test.each(badPictures())('$file: $expect', async (picture) => {
-    const outcome = await outcomeOf(probeImage(picture.path, picture.head, limits));
+    const outcome = await outcomeOf(probeImage(picture.path, picture.head, picture.bytes, limits));
     if (outcome instanceof AppError) {
       expect(picture.expect).not.toBe('accept');
       expect(picture.error_code).toContain(outcome.code);
@@ -63,7 +64,8 @@ describe.skipIf(!requireShared())('awkward pictures', () => {
     ['good.webp', 'image/webp', 'webp'],
   ])('%s is %s by its content', async (name, mime, extension) => {
     const picture = badPictures().find(({ file }) => file === `image/${name}`);
-    const header = await probeImage(sharedPath(`data/bad/image/${name}`), picture?.head ?? new Uint8Array(), limits);
+    const { head = new Uint8Array(), bytes = 0 } = picture ?? {};
+    const header = await probeImage(sharedPath(`data/bad/image/${name}`), head, bytes, limits);
     expect(header).toMatchObject({ mime, extension });
   });
 
@@ -71,7 +73,7 @@ describe.skipIf(!requireShared())('awkward pictures', () => {
     const bombs = badPictures().filter(({ file }) => file.includes('bomb'));
     const before = process.memoryUsage.rss();
     for (let round = 0; round < 20; round++) {
-      await Promise.all(bombs.map(({ path, head }) => outcomeOf(probeImage(path, head, limits))));
+      await Promise.all(bombs.map(({ path, head, bytes }) => outcomeOf(probeImage(path, head, bytes, limits))));
     }
     expect(bombs.length).toBeGreaterThanOrEqual(5);
     expect(process.memoryUsage.rss() - before).toBeLessThan(64 * 2 ** 20);
@@ -121,7 +123,19 @@ test.each([
   await expect(probeBytes(Buffer.from(content, 'latin1'))).rejects.toMatchObject({ code });
 });
 
+test('a JPEG whose size comes later than the bytes at hand is read from its file', async () => {
+  const jpeg = await sharp({ create: { width: 30, height: 20, channels: 3, background: '#ccc' } })
+    .jpeg()
+    .toBuffer();
+  const comment = Buffer.concat([Buffer.of(0xff, 0xfe, 0xff, 0xff), Buffer.alloc(0xffff - 2, 0x20)]);
+  const late = Buffer.concat([jpeg.subarray(0, 2), comment, comment, jpeg.subarray(2)]);
+  const path = join(folder, 'late.jpg');
+  writeFileSync(path, late);
+  const header = await probeImage(path, late.subarray(0, 65_536), late.length, limits);
+  expect(header).toEqual({ mime: 'image/jpeg', extension: 'jpg', width: 30, height: 20 });
+});
+
 test('a file that is gone is a fault of storage, not of the picture', async () => {
   const head = Uint8Array.of(0xff, 0xd8, 0xff, 0xe0);
-  await expect(probeImage(join(folder, 'gone'), head, limits)).rejects.toBeInstanceOf(TransientError);
+  await expect(probeImage(join(folder, 'gone'), head, 5000, limits)).rejects.toBeInstanceOf(TransientError);
 });
