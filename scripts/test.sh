@@ -28,11 +28,23 @@ ensure_chromium() {
   warn "Chromium is missing, so the browser tests will fail. Install it: $(install_command chromium)"
 }
 
+# Only the test of the alert rules needs promtool.
+ensure_promtool() {
+  [ $# -eq 0 ] || [[ "$*" == *integration* || "$*" == *monitoring* ]] || return 0
+  have promtool && return 0
+  if [ "$(uname -s)" = Linux ] && may_install; then
+    say 'Installing prometheus for the test of its alert rules'
+    apt_install prometheus && have promtool && return 0
+  fi
+  warn "promtool is missing, so the test of the alert rules will fail. Install it: $(install_command prometheus)"
+}
+
 if ! command -v vitest >/dev/null; then
   warn 'The npm packages are missing. Run: npm run setup'
   close_with 0 1 0
 fi
 ensure_chromium "$@"
+ensure_promtool "$@"
 
 counts=$(mktemp)
 trap 'rm -f "$counts"' EXIT

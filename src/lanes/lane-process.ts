@@ -74,8 +74,16 @@ type Work = {
   reject(error: Error): void;
 };
 
-/** Starts a detection process. */
-export function startLaneProcess(settings: LaneSettings, log: Logger): LaneProcess {
+/**
+ * Starts a detection process.
+ *
+ * @param onFfmpeg takes the CPU seconds that ffmpeg and ffprobe took for a task
+ */
+export function startLaneProcess(
+  settings: LaneSettings,
+  log: Logger,
+  onFfmpeg: (seconds: number) => void,
+): LaneProcess {
   const child = fork(LANE_SCRIPT, [], { ...bindToThisProcess(), stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
   children.add(child);
   const laneLog = log.child({ lane: child.pid });
@@ -109,6 +117,7 @@ export function startLaneProcess(settings: LaneSettings, log: Logger): LaneProce
     else if (message.is === 'begun' && work !== undefined) work.begun = true;
     else if (message.is === 'progress') work?.onProgress(message.progress);
     else if (message.is === 'answer') {
+      onFfmpeg(message.ffmpegSeconds);
       work?.resolve(message.answer);
       work = undefined;
     }

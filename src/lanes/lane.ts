@@ -8,6 +8,7 @@ import type { Detector } from '../detect/detector.ts';
 import { createDetector } from '../detect/registry.ts';
 import { AppError } from '../errors.ts';
 import { createCatalog, type ModelCatalog } from '../models/catalog.ts';
+import { endedChildrenCpuSeconds } from '../telemetry/child-cpu.ts';
 import { detectInPicture } from './picture.ts';
 import { type LaneAnswer, type LaneMessage, type LaneOrder, LaneSettings, type LaneTask } from './protocol.ts';
 import { detectInVideo } from './video.ts';
@@ -114,7 +115,13 @@ async function obey(order: LaneOrder): Promise<void> {
     return;
   }
   tell({ is: 'begun' });
-  tell({ is: 'answer', answer: await answer(order.task) });
+  const before = order.task.media === 'video' ? endedChildrenCpuSeconds() : undefined;
+  const answered = await answer(order.task);
+  tell({
+    is: 'answer',
+    answer: answered,
+    ffmpegSeconds: before === undefined ? 0 : Math.max(0, endedChildrenCpuSeconds() - before),
+  });
 }
 
 process.on('message', (order: LaneOrder) => void obey(order));

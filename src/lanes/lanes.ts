@@ -30,6 +30,8 @@ export type Lanes = {
   usage(): Promise<LaneUse[]>;
   /** Models in memory, with what each computes on. */
   models(): { name: string; provider: 'cpu' | 'cuda' }[];
+  /** CPU seconds that ffmpeg and ffprobe have taken since the start, without those of processes that were killed. */
+  ffmpegSeconds(): number;
   close(): Promise<void>;
 };
 
@@ -39,7 +41,11 @@ export type Lanes = {
  * @param maxTasks tasks after which a process is replaced by a fresh one
  */
 export function createLanes(count: number, settings: LaneSettings, maxTasks: number, log: Logger): Lanes {
-  const open = () => createLaneSlot(() => startLaneProcess(settings, log), maxTasks, log);
+  let ffmpegSeconds = 0;
+  const onFfmpeg = (seconds: number) => {
+    ffmpegSeconds += seconds;
+  };
+  const open = () => createLaneSlot(() => startLaneProcess(settings, log, onFfmpeg), maxTasks, log);
   const slots = Array.from({ length: count }, open);
   const leaving = new Set<LaneSlot>();
   const idle = [...slots];
@@ -127,6 +133,7 @@ export function createLanes(count: number, settings: LaneSettings, maxTasks: num
       const all = new Map(slots.flatMap((slot) => [...slot.models()]));
       return [...all].map(([name, provider]) => ({ name, provider }));
     },
+    ffmpegSeconds: () => ffmpegSeconds,
     async close() {
       await Promise.all([...slots, ...leaving].map((slot) => slot.close()));
       pidusage.clear();

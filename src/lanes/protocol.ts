@@ -113,6 +113,11 @@ export const LaneMessage = z.discriminatedUnion('is', [
   /** The task has arrived: from here on a death is one that the task may have caused. */
   z.object({ is: z.literal('begun') }),
   z.object({ is: z.literal('progress'), progress: RunningProgress }),
-  z.object({ is: z.literal('answer'), answer: LaneAnswer }),
+  z.object({
+    is: z.literal('answer'),
+    answer: LaneAnswer,
+    /** CPU seconds that ffmpeg and ffprobe have taken for the task. */
+    ffmpegSeconds: z.number(),
+  }),
 ]);
 export type LaneMessage = z.infer<typeof LaneMessage>;

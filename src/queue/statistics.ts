@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { QueueName } from '../contract/kinds.ts';
+import { MEDIA, type Media, type QueueName } from '../contract/kinds.ts';
 import { collectHistory } from './history.ts';
 import { KEYS } from './keys.ts';
 
@@ -13,14 +13,24 @@ export const COUNTERS = ['succeeded', 'failed', 'revoked', 'retried', 'timeouts'
 export type CounterName = (typeof COUNTERS)[number];
 
 export type HistogramTotals = { buckets: number[]; sum: number; count: number };
-export type Statistics = { histograms: Record<HistogramName, HistogramTotals>; counters: Record<CounterName, number> };
+/** What a time is told apart by. */
+export type Series = { media: Media; model: string };
+export type Statistics = {
+  histograms: Record<HistogramName, (Series & HistogramTotals)[]>;
+  counters: Record<CounterName, number>;
+  /** CPU seconds of ffmpeg and ffprobe. */
+  ffmpegSeconds: number;
+};
 
 export type StatisticsRecorder = {
-  observe(histogram: HistogramName, seconds: number): void;
+  observe(histogram: HistogramName, series: Series, seconds: number): void;
   count(counter: CounterName): void;
+  addFfmpegSeconds(seconds: number): void;
   /** Adds what has come together to the queue's totals in Redis; kept for the next time where that fails. */
   flush(): Promise<void>;
 };
+
+const FFMPEG_FIELD = 'ffmpeg:sum';
 
 /** Totals live in one hash per queue: they go on counting when workers come and go. */
 export function recordStatistics(redis: Redis, queue: QueueName): StatisticsRecorder {
@@ -28,15 +38,19 @@ export function recordStatistics(redis: Redis, queue: QueueName): StatisticsReco
   const history = collectHistory(queue);
   const add = (field: string, amount: number) => pending.set(field, (pending.get(field) ?? 0) + amount);
   return {
-    observe(histogram, seconds) {
+    observe(histogram, { media, model }, seconds) {
       const bucket = BUCKETS_SECONDS.findIndex((bound) => seconds <= bound);
-      add(`${histogram}:${bucket === -1 ? BUCKETS_SECONDS.length : bucket}`, 1);
-      add(`${histogram}:sum`, seconds);
+      const field = `${histogram}:${media}:${model}`;
+      add(`${field}:${bucket === -1 ? BUCKETS_SECONDS.length : bucket}`, 1);
+      add(`${field}:sum`, seconds);
       history.observe(histogram, seconds);
     },
     count(counter) {
       add(counter, 1);
       history.count(counter);
+    },
+    addFfmpegSeconds(seconds) {
+      if (seconds > 0) add(FFMPEG_FIELD, seconds);
     },
     async flush() {
       if (pending.size === 0) return;
@@ -59,15 +73,28 @@ export function recordStatistics(redis: Redis, queue: QueueName): StatisticsReco
   };
 }
 
+/** The series whose sum a field of the hash holds; none where it holds something else. */
+function seriesOf(field: string, histogram: HistogramName): Series[] {
+  const [, name, media, model = ''] = /^(\w+):(\w+):(.+):sum$/.exec(field) ?? [];
+  const known = MEDIA.find((one) => one === media);
+  return name === histogram && known !== undefined ? [{ media: known, model }] : [];
+}
+
 export async function readStatistics(redis: Redis, queue: QueueName): Promise<Statistics> {
   const fields = await redis.hgetall(KEYS.statistics(queue));
   const number = (field: string) => Number(fields[field] ?? 0);
-  const histogram = (name: HistogramName): HistogramTotals => {
-    const buckets = [...BUCKETS_SECONDS, Number.POSITIVE_INFINITY].map((_, index) => number(`${name}:${index}`));
-    return { buckets, sum: number(`${name}:sum`), count: buckets.reduce((sum, value) => sum + value, 0) };
+  const histogram = (name: HistogramName, { media, model }: Series): Series & HistogramTotals => {
+    const field = `${name}:${media}:${model}`;
+    const buckets = [...BUCKETS_SECONDS, Number.POSITIVE_INFINITY].map((_, index) => number(`${field}:${index}`));
+    return { media, model, buckets, sum: number(`${field}:sum`), count: buckets.reduce((sum, n) => sum + n, 0) };
   };
+  const histograms = HISTOGRAMS.map((name) => {
+    const series = Object.keys(fields).flatMap((field) => seriesOf(field, name));
+    return [name, series.map((one) => histogram(name, one))] as const;
+  });
   return {
-    histograms: Object.fromEntries(HISTOGRAMS.map((name) => [name, histogram(name)])) as Statistics['histograms'],
+    histograms: Object.fromEntries(histograms) as Statistics['histograms'],
     counters: Object.fromEntries(COUNTERS.map((name) => [name, number(name)])) as Statistics['counters'],
+    ffmpegSeconds: number(FFMPEG_FIELD),
   };
 }

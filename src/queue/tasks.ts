@@ -125,7 +125,11 @@ export function createTaskService(
     const data = readJobData(job);
     const files = data === undefined ? [] : [data.file.name, ...(data.annotated === null ? [] : [data.annotated])];
     if ((await queues[kind].remove(taskId)) === 1) {
-      await redis.publish(CHANNELS.ended, taskId);
+      // A worker counts those that it stops itself.
+      await Promise.all([
+        redis.publish(CHANNELS.ended, taskId),
+        redis.hincrby(KEYS.statistics(job.queueName), 'revoked', 1),
+      ]);
       return { files };
     }
     const stopped = await stopRunning(taskId, kind);

@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
 import { AppError } from '../errors.ts';
 import { KEYS } from '../queue/keys.ts';
+import { bringsToken, isOwnMachine } from '../telemetry/metrics-access.ts';
 
 declare module 'express-serve-static-core' {
   interface Request {
@@ -41,30 +42,15 @@ export function requireApiKey(keys: readonly { name: string; key: string }[]): R
   };
 }
 
-/** Headers by which a proxy shows that it speaks for somebody else. */
-const PROXY_HEADERS = ['x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'forwarded', 'via'];
-
-const LOOPBACK_HOST = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/i;
-
-/**
- * True for a caller on this machine that no proxy speaks for, unless TRUST_PROXY says which to believe. The name by
- * which it calls must be this machine's, too: a page whose own name was made to point here (DNS rebinding) is a stranger.
- */
+/** True for a caller on this machine; behind proxies only as far as TRUST_PROXY says which to believe. */
 export function isLoopback(request: Request): boolean {
-  const proxied = PROXY_HEADERS.some((header) => request.get(header) !== undefined);
-  if (!proxied && !LOOPBACK_HOST.test(request.get('host') ?? '')) return false;
-  if (proxied && Number(request.app.get('trust proxy') ?? 0) === 0) return false;
-  const address = request.ip ?? '';
-  return address === '::1' || /^(::ffff:)?127\./.test(address);
+  return isOwnMachine(request.headers, request.ip ?? '', Number(request.app.get('trust proxy') ?? 0) > 0);
 }
 
 /** Metrics are for callers on this machine and for those who know the token. */
 export function requireMetricsAccess(token: string | undefined): RequestHandler {
-  const wanted = token === undefined ? undefined : digest(token);
   return (request, _response, next) => {
-    const bearer = /^Bearer\s+(\S+)\s*$/i.exec(request.get('authorization') ?? '')?.[1];
-    if (wanted !== undefined && bearer !== undefined && digest(bearer) === wanted) return next();
-    if (isLoopback(request)) return next();
+    if (bringsToken(request.headers, token) || isLoopback(request)) return next();
     throw new AppError('FORBIDDEN', 'Metrics are for callers on this machine or with METRICS_TOKEN as bearer token.');
   };
 }

@@ -50,7 +50,7 @@ const identify: RequestHandler = (request, response, next) => {
 /** The whole HTTP surface of the web process. */
 export function createApp(dependencies: WebDependencies): Express {
   const { config, storage, redis, tasks, sync, queueView, closing, log } = dependencies;
-  const metrics = createHttpMetrics();
+  const metrics = createHttpMetrics({ uploads: config.paths.uploads, tmp: config.paths.tmp });
   const app = express();
   app.set('trust proxy', config.web.trustProxyHops);
   app.set('etag', false);

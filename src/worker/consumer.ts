@@ -14,7 +14,7 @@ import { LOCK_DURATION_MS, LOCK_RENEWAL_MS, MAX_LOSSES, MAX_STARTS, STALLED_INTE
 import { watchForStalled } from '../queue/stalled.ts';
 import type { StatisticsRecorder } from '../queue/statistics.ts';
 import type { Storage } from '../storage/storage.ts';
-import { recordEnds } from './task-ends.ts';
+import { mediaOf, recordEnds } from './task-ends.ts';
 import { runTask } from './task-runner.ts';
 import { createVideoGate } from './video-gate.ts';
 
@@ -66,9 +66,6 @@ const NEVER = Number.MAX_SAFE_INTEGER;
 /** At the end of a drain: what it may take to end detection processes, and then to write what tasks have come to. */
 const HAND_BACK_MS = 300;
 const LAST_WORDS_MS = 500;
-
-/** What the job says of itself; its data may be unreadable. */
-const mediaOf = (job: Job): Media => (job.name === 'video' ? 'video' : 'image');
 
 /** Why an attempt failed that is not the last; the rest stands in the stack and in the log. */
 const whyTransient = (error: unknown) => (error instanceof TransientError ? error.message : 'an unexpected fault');

@@ -20,6 +20,7 @@ import { followOrder } from './follow-order.ts';
 import { startHealthServer } from './health-server.ts';
 import { prepareLanes } from './prepare-lanes.ts';
 import { measureCpu } from './process-usage.ts';
+import { createWorkerMetrics, type WorkerView } from './worker-metrics.ts';
 
 const USAGE_EVERY_BEATS = 3;
 
@@ -61,13 +62,28 @@ export async function runWorker(
   let drainedBy: string | undefined;
   let depthMinute = 0;
   const cpu = measureCpu();
+  let ffmpegTold = 0;
 
   const redis = connectPatient(config.redis, log);
   const subscriber = connectSubscriber(config.redis, log);
+  let name: string | undefined;
+  const view = (): WorkerView => ({
+    name,
+    ready: state === 'ready',
+    slots: lanes?.count ?? config.worker.concurrency,
+    busy: consumer?.current().length ?? 0,
+    ...(consumer?.totals() ?? { done: 0, failed: 0 }),
+    ffmpegSeconds: lanes?.ffmpegSeconds() ?? 0,
+  });
   let health: Server | undefined;
   try {
     if (config.healthPort !== undefined) {
-      health = await startHealthServer(config.healthPort, () => state === 'ready' && redis.status === 'ready');
+      health = await startHealthServer({
+        port: config.healthPort,
+        isReady: () => state === 'ready' && redis.status === 'ready',
+        metrics: createWorkerMetrics(kind, view, { uploads: config.paths.uploads, tmp: config.paths.tmp }),
+        metricsToken: config.web.metricsToken,
+      });
     }
   } catch (error) {
     redis.disconnect();
@@ -75,6 +91,7 @@ export async function runWorker(
     throw error;
   }
   const lease = await takeWorkerLease(redis, kind);
+  name = lease.name;
   addLogFile(join(config.paths.logs, `${lease.name}.log`));
   const workerLog = log.child({ worker: lease.name, queue: KINDS[kind].queue });
   const storage = await openLocalStorage(config.paths.uploads, config.paths.tmp);
@@ -103,8 +120,15 @@ export async function runWorker(
     };
   }
 
+  function tellFfmpegSeconds(): void {
+    const total = lanes?.ffmpegSeconds() ?? 0;
+    statistics.addFfmpegSeconds(total - ffmpegTold);
+    ffmpegTold = total;
+  }
+
   async function tick(): Promise<void> {
     if (redis.status !== 'ready') return;
+    tellFfmpegSeconds();
     const [holds] = await Promise.all([lease.renew(), beat(redis, heartbeat()), statistics.flush()]);
     if (!holds) workerLog.warn('another worker has taken this name during an outage; this one goes on under it');
     depthMinute = await noteDepth(redis, KINDS[kind].queue, depthMinute);
@@ -192,6 +216,7 @@ export async function runWorker(
       await lanes?.close();
       await atMost(FAREWELL_MS, Promise.all([beating, preparing]));
       if (redis.status === 'ready') {
+        tellFfmpegSeconds();
         const farewells = [statistics.flush(), lease.release(), signOff(redis, lease.name)];
         await atMost(FAREWELL_MS, Promise.allSettled(farewells));
       }

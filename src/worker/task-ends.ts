@@ -1,13 +1,17 @@
 import { type Job, UnrecoverableError, type Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
+import type { Media } from '../contract/kinds.ts';
 import type { TaskResult } from '../contract/results.ts';
 import { JobData } from '../contract/task.ts';
 import type { Logger } from '../log.ts';
 import { announceEnd } from '../queue/cancellations.ts';
 import { REVOKED_REASON } from '../queue/failure.ts';
-import type { StatisticsRecorder } from '../queue/statistics.ts';
+import type { Series, StatisticsRecorder } from '../queue/statistics.ts';
 
 export type Ends = { totals(): { done: number; failed: number; retried: number } };
+
+/** What the job says of itself; its data may be unreadable. */
+export const mediaOf = (job: Job): Media => (job.name === 'video' ? 'video' : 'image');
 
 const STAGES = ['decode', 'inference', 'postprocess'] as const;
 
@@ -38,9 +42,10 @@ export function recordEnds(
   worker.on('completed', (job, { model, timings_ms: timings }) => {
     totals.done++;
     statistics.count('succeeded');
-    statistics.observe('wait', timings.wait / 1000);
-    statistics.observe('run', (timings.total - timings.wait) / 1000);
-    for (const stage of STAGES) statistics.observe(stage, timings[stage] / 1000);
+    const series: Series = { media: mediaOf(job), model };
+    statistics.observe('wait', series, timings.wait / 1000);
+    statistics.observe('run', series, (timings.total - timings.wait) / 1000);
+    for (const stage of STAGES) statistics.observe(stage, series, timings[stage] / 1000);
     log.info({ ...about(job), model, timings }, 'task done');
     announce(job);
   });

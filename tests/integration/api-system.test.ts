@@ -282,9 +282,10 @@ describe.skipIf(!requireShared())('the system', () => {
         async () => (await value('recognize_tasks_succeeded_total')) === before + 3,
       );
       const families = await metrics();
-      expect(sampleValue(families, 'recognize_task_run_seconds_count', { queue: 'face_detection' })).toBe(before + 3);
-      expect(sampleValue(families, 'recognize_task_wait_seconds_count', { queue: 'face_detection' })).toBe(before + 3);
-      expect(sampleValue(families, 'recognize_task_run_seconds_sum', { queue: 'face_detection' })).toBeGreaterThan(0);
+      const pictures = { queue: 'face_detection', media: 'image', model: 'yunet' };
+      expect(sampleValue(families, 'recognize_task_run_seconds_count', pictures)).toBe(before + 3);
+      expect(sampleValue(families, 'recognize_task_wait_seconds_count', pictures)).toBe(before + 3);
+      expect(sampleValue(families, 'recognize_task_run_seconds_sum', pictures)).toBeGreaterThan(0);
       expect(sampleValue(families, 'recognize_workers_online', { queue: 'face_detection' })).toBe(1);
       expect(sampleValue(families, 'recognize_slots', { queue: 'face_detection' })).toBe(2);
       expect(sampleValue(families, 'recognize_queue_depth', { queue: 'face_detection' })).toBe(0);
