@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import process from 'node:process';
 import { z } from 'zod';
 import { StartError } from './errors.ts';
+import { parseRedisUrl, REDIS_URL_FORMS } from './redis-url.ts';
 
 const PROJECT_ROOT = resolve(import.meta.dirname, '..');
 
@@ -105,22 +106,12 @@ const dashboardUsers = list.transform((entries, context) =>
 const notYet = (what: string) =>
   z.preprocess(blankIsUnset, z.undefined({ error: `is not supported by this version (${what})` }).optional());
 
-function isRedisUrl(value: string): boolean {
-  if (!URL.canParse(value)) return false;
-  const { protocol, pathname } = new URL(value);
-  return protocol === 'unix:' || /^\/?\d*$/.test(pathname);
-}
-
 const redisUrl = z.preprocess(
   blankIsUnset,
   z
     .string()
     .trim()
-    .regex(
-      /^(rediss?|unix):\/\//,
-      'must start with redis:// or rediss:// (Sentinel and Cluster are not supported by this version)',
-    )
-    .refine(isRedisUrl, 'must look like redis://[user:password@]host[:port][/database number]')
+    .refine((value) => parseRedisUrl(value) !== undefined, `must look like ${REDIS_URL_FORMS}`)
     .optional(),
 );
 
@@ -261,6 +252,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
   }
   if (env.REDIS_CA_FILE !== undefined && !existsSync(env.REDIS_CA_FILE)) {
     throw new StartError('Wrong setting: REDIS_CA_FILE names a file that is not there.');
+  }
+  if (env.REDIS_CA_FILE !== undefined && /^redis(-|:)/i.test(env.REDIS_URL ?? '')) {
+    throw new StartError(
+      'Wrong setting: REDIS_CA_FILE goes with TLS; let REDIS_URL begin with rediss instead of redis.',
+    );
   }
   const dataDir = resolve(env.DATA_DIR);
   const uploadDir = resolve(env.UPLOAD_FOLDER ?? resolve(dataDir, 'uploads'));

@@ -3,6 +3,9 @@ import { readFileSync } from 'node:fs';
 import { type RedisOptions as AllRedisOptions, Redis } from 'ioredis';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { parseRedisUrl, REDIS_URL_FORMS } from '../redis-url.ts';
+import { connectorTo } from './redis-connector.ts';
+import { locateMaster, type TlsOptions } from './redis-locator.ts';
 
 type RedisOptions = Omit<AllRedisOptions, 'replyMapping'>;
 
@@ -11,31 +14,77 @@ export type RedisSettings = { url: string | undefined; caFile: string | undefine
 /** A command of the web process is given up after so many ms: a client gets its 503 within two seconds. */
 const FAIL_FAST_MS = 1500;
 
-function endpoint(settings: RedisSettings): RedisOptions {
+/**
+ * A master that owes an answer for so long, in ms, is looked for anew where there may be another one by now; longer than
+ * an idle worker waits for a task.
+ */
+const SILENT_MS = { failFast: 3000, patient: 12_000 } as const;
+
+/** What a server says that is not, or no longer, the one to write to. */
+const NOT_THE_MASTER = /(^|-)(READONLY|MOVED|MASTERDOWN|CLUSTERDOWN|UNBLOCKED) /;
+
+type Endpoint = { options: RedisOptions; mayMove: boolean };
+
+function readAuthority(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch {
+    throw new StartError('REDIS_CA_FILE cannot be read. Give it a PEM file that this user may read.');
+  }
+}
+
+function endpoint(settings: RedisSettings): Endpoint {
   if (settings.url === undefined) {
     throw new StartError('REDIS_URL is not set. Set it, or use `npm start`, which brings its own Redis.');
   }
-  const url = new URL(settings.url);
-  if (url.protocol === 'unix:') return { path: decodeURIComponent(url.pathname) };
+  const place = parseRedisUrl(settings.url);
+  if (place === undefined) throw new StartError(`REDIS_URL must look like ${REDIS_URL_FORMS}.`);
+  if (place.mode === 'socket') return { options: { path: place.path }, mayMove: false };
+  const tls: TlsOptions | undefined = place.tls
+    ? settings.caFile === undefined
+      ? {}
+      : { ca: readAuthority(settings.caFile) }
+    : undefined;
   const options: RedisOptions = {
-    host: url.hostname.replace(/^\[|\]$/g, '') || '127.0.0.1',
-    port: Number(url.port || 6379),
+    ...(place.username === undefined ? {} : { username: place.username }),
+    ...(place.password === undefined ? {} : { password: place.password }),
+    ...(place.mode !== 'cluster' && place.database > 0 ? { db: place.database } : {}),
+    ...(tls === undefined ? {} : { tls }),
   };
-  if (url.username !== '') options.username = decodeURIComponent(url.username);
-  if (url.password !== '') options.password = decodeURIComponent(url.password);
-  const database = url.pathname.slice(1);
-  if (database !== '') options.db = Number(database);
-  if (url.protocol === 'rediss:') {
-    options.tls = settings.caFile === undefined ? {} : { ca: readFileSync(settings.caFile) };
-  }
-  return options;
+  if (place.mode === 'single') return { options: { ...options, ...place.address }, mayMove: false };
+  return { options: { ...options, Connector: connectorTo(locateMaster(place, tls), tls) }, mayMove: true };
 }
 
 const retryStrategy = (attempt: number) => Math.min(200 * attempt, 2000);
 
-function connect(options: RedisOptions, log: Logger): Redis {
-  const complete = { ...options, retryStrategy, connectTimeout: 3000 };
-  const client = new Redis(complete);
+/** Tells once what would lose tasks or keep them from being taken. */
+async function checkServer(client: Redis, log: Logger): Promise<void> {
+  const info = await client.info();
+  const value = (name: string) => new RegExp(`^${name}:(\\S+)`, 'm').exec(info)?.[1];
+  const policy = value('maxmemory_policy');
+  if (policy !== undefined && policy !== 'noeviction') {
+    log.warn({ policy }, 'Redis may evict tasks when its memory is full: set its maxmemory-policy to noeviction');
+  }
+  if (value('cluster_enabled') === '1' && client.options.Connector === undefined) {
+    log.error('REDIS_URL names a node of a Redis Cluster: write it as redis-cluster:// or rediss-cluster://');
+  }
+}
+
+function connect(
+  { options, mayMove }: Endpoint,
+  behaviour: RedisOptions,
+  patience: keyof typeof SILENT_MS,
+  log: Logger,
+): Redis {
+  const client = new Redis({
+    ...options,
+    retryStrategy,
+    connectTimeout: 3000,
+    // 1: a new connection. 2: and the command again.
+    reconnectOnError: ({ message }) => (NOT_THE_MASTER.test(message) ? (patience === 'patient' ? 2 : 1) : false),
+    ...(mayMove ? { socketTimeout: SILENT_MS[patience] } : {}),
+    ...behaviour,
+  });
   let lastMessage = '';
   client.on('error', (error: Error) => {
     if (error.message === lastMessage) return;
@@ -51,26 +100,25 @@ function connect(options: RedisOptions, log: Logger): Redis {
 
 /** A connection for requests: a command fails at once where Redis is away, after 1.5 s where it hangs. */
 export function connectFailFast(settings: RedisSettings, log: Logger): Redis {
-  return connect(
-    {
-      ...endpoint(settings),
-      enableOfflineQueue: false,
-      maxRetriesPerRequest: 0,
-      commandTimeout: FAIL_FAST_MS,
-      autoResendUnfulfilledCommands: false,
-    },
-    log,
-  );
+  const behaviour = {
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: FAIL_FAST_MS,
+    autoResendUnfulfilledCommands: false,
+  };
+  const client = connect(endpoint(settings), behaviour, 'failFast', log);
+  client.once('ready', () => void checkServer(client, log).catch(() => undefined));
+  return client;
 }
 
 /** A connection for workers: commands wait for Redis to come back. */
 export function connectPatient(settings: RedisSettings, log: Logger): Redis {
-  return connect({ ...endpoint(settings), maxRetriesPerRequest: null }, log);
+  return connect(endpoint(settings), { maxRetriesPerRequest: null }, 'patient', log);
 }
 
 /** A connection that only listens; it subscribes again by itself after an outage. */
 export function connectSubscriber(settings: RedisSettings, log: Logger): Redis {
-  return connect({ ...endpoint(settings), maxRetriesPerRequest: null, autoResubscribe: true }, log);
+  return connect(endpoint(settings), { maxRetriesPerRequest: null, autoResubscribe: true }, 'patient', log);
 }
 
 /** Resolves once the connection is up or has failed for the first time, at the latest after so many ms. */

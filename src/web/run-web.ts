@@ -8,6 +8,7 @@ import type { Logger } from '../log.ts';
 import { createCatalog } from '../models/catalog.ts';
 import { listenForEnds } from '../queue/ended.ts';
 import { readHealth, syncHealth } from '../queue/health.ts';
+import { KEYS } from '../queue/keys.ts';
 import { queueMetrics, readScaling } from '../queue/metrics.ts';
 import { openQueues } from '../queue/queues.ts';
 import { connected, connectFailFast, connectSubscriber, disconnect } from '../queue/redis.ts';
@@ -88,7 +89,8 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
       queueView: { metrics: () => queueMetrics(redis, queues), scaling: () => readScaling(redis, queues) },
       health: () => readHealth(redis, queues, async (kind) => (await defaultModel(kind)) !== undefined),
       checkReady: async () => {
-        await Promise.all([redis.ping(), storage.checkWritable()]);
+        // A PING is answered even by a cluster that is down.
+        await Promise.all([redis.exists(KEYS.workers()), storage.checkWritable()]);
       },
       async close() {
         await sweeper.stop();

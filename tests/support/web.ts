@@ -72,6 +72,28 @@ export type TestWeb = {
   stop(): Promise<void>;
 };
 
+/** Web and workers in this process, on new folders and on the Redis that `settings` name. */
+export async function startWebOn(
+  settings: Record<string, string>,
+  models: readonly string[] = ['yunet', 'yolox_nano'],
+  workers: readonly Kind[] = KIND_NAMES,
+): Promise<Omit<TestWeb, 'redis'>> {
+  const folders = await makeFolders();
+  await pullModels(folders.models, models);
+  const [web, ...running] = await Promise.all([
+    startAnotherWeb(folders, settings),
+    ...workers.map((kind) => startWorker(kind, folders, settings)),
+  ]);
+  return {
+    url: web.url,
+    folders,
+    env: settings,
+    async stop() {
+      await Promise.all([web.stop(), ...running.map((worker) => worker.stop())]);
+    },
+  };
+}
+
 /**
  * The whole service in this process, its lanes real processes as always: web on a free port, workers, a private Redis,
  * new folders.
@@ -88,20 +110,13 @@ export async function startWeb({
   models?: readonly string[];
   workers?: readonly Kind[];
 } = {}): Promise<TestWeb> {
-  const [redis, folders] = await Promise.all([startRedis(), makeFolders()]);
-  await pullModels(folders.models, models);
-  const settings = { REDIS_URL: redis.url, ...env };
-  const [web, ...running] = await Promise.all([
-    startAnotherWeb(folders, settings),
-    ...workers.map((kind) => startWorker(kind, folders, settings)),
-  ]);
+  const redis = await startRedis();
+  const service = await startWebOn({ REDIS_URL: redis.url, ...env }, models, workers);
   return {
-    url: web.url,
+    ...service,
     redis,
-    folders,
-    env: settings,
     async stop() {
-      await Promise.all([web.stop(), ...running.map((worker) => worker.stop())]);
+      await service.stop();
       await redis.stop();
     },
   };

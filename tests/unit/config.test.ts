@@ -116,7 +116,13 @@ describe('values', () => {
     expect(loadConfig({ API_RATE_LIMIT }).web.rateLimit).toEqual({ points, seconds });
   });
 
-  it.each(['redis://h', 'rediss://h:1/2', 'unix:///run/redis.sock'])('REDIS_URL %s', (REDIS_URL) => {
+  it.each([
+    'redis://h',
+    'rediss://h:1/2',
+    'unix:///run/redis.sock',
+    'redis-sentinel://:pw@h1:26379,h2:26379/main',
+    'rediss-cluster://h1:7000,h2:7001',
+  ])('REDIS_URL %s', (REDIS_URL) => {
     expect(loadConfig({ REDIS_URL }).redis.url).toBe(REDIS_URL);
   });
 });
@@ -149,7 +155,8 @@ describe('a wrong value', () => {
     ['API_RATE_LIMIT', '1 per fortnight'],
     ['DASHBOARD_USERS', 'eve:root:hash'],
     ['REDIS_URL', 'localhost:6379'],
-    ['REDIS_URL', 'redis-sentinel://h:26379/m'],
+    ['REDIS_URL', 'redis-sentinel://h:26379'],
+    ['REDIS_URL', 'redis-cluster://h/3'],
     ['STORAGE_URL', 's3://bucket'],
     ['RESULT_ENCRYPTION_KEY', 'a:b'],
   ])('%s=%s is refused with a sentence that names it', (name, value) => {
@@ -162,7 +169,14 @@ describe('a wrong value', () => {
   });
 
   it('does not give a secret away', () => {
+    expect(() => loadConfig({ REDIS_URL: 'redis://:hunter2@h/x' })).toThrow(/^((?!hunter2).)*$/);
     expect(() => loadConfig({ API_KEYS: 'hunter2' })).toThrow(/^((?!hunter2).)*$/);
+  });
+
+  it('an authority for a connection without TLS is refused', () => {
+    const REDIS_CA_FILE = resolve('package.json');
+    expect(() => loadConfig({ REDIS_URL: 'redis-cluster://h', REDIS_CA_FILE })).toThrow(/REDIS_CA_FILE .* rediss/);
+    expect(loadConfig({ REDIS_URL: 'rediss-cluster://h', REDIS_CA_FILE }).redis.caFile).toBe(REDIS_CA_FILE);
   });
 
   it('UPLOAD_TTL below RESULT_TTL is refused', () => {
