@@ -19,9 +19,10 @@ export type Found = {
 export type StoredJob = { kind: Kind; job: Job };
 
 export type TaskLookup = {
-  findJob(taskId: string): Promise<StoredJob | undefined>;
+  /** @param kind where it is known whose task it is, only that queue is asked */
+  findJob(taskId: string, kind?: Kind): Promise<StoredJob | undefined>;
   /** The task, undefined where there is none (any more) or where it is not `owner`'s; null owns all. */
-  load(taskId: string, owner: string | null): Promise<Found | undefined>;
+  load(taskId: string, owner: string | null, kind?: Kind): Promise<Found | undefined>;
 };
 
 type RevokedRecord = { owner: string | null; task: unknown };
@@ -39,8 +40,9 @@ export function ownerOf(job: Job): string | null {
 
 /** Reads tasks as they stand in Redis. */
 export function lookUpTasks(redis: Redis, queues: Queues, resultTtlSeconds: number): TaskLookup {
-  async function findJob(taskId: string): Promise<StoredJob | undefined> {
-    const jobs = await Promise.all(KIND_NAMES.map(async (kind) => ({ kind, job: await queues[kind].getJob(taskId) })));
+  async function findJob(taskId: string, known?: Kind): Promise<StoredJob | undefined> {
+    const kinds = known === undefined ? KIND_NAMES : [known];
+    const jobs = await Promise.all(kinds.map(async (kind) => ({ kind, job: await queues[kind].getJob(taskId) })));
     for (const { kind, job } of jobs) if (job !== undefined) return { kind, job };
     return undefined;
   }
@@ -69,11 +71,11 @@ export function lookUpTasks(redis: Redis, queues: Queues, resultTtlSeconds: numb
 
   return {
     findJob,
-    async load(taskId, owner) {
+    async load(taskId, owner, kind) {
       // Other names are those of BullMQ's own keys, or nobody's.
       if (!TASK_ID.test(taskId)) return undefined;
       const key = KEYS.revoked(taskId);
-      const [early, found] = await Promise.all([redis.get(key), findJob(taskId)]);
+      const [early, found] = await Promise.all([redis.get(key), findJob(taskId, kind)]);
       // The record may have been written, and have ended the job, between the two questions.
       const record = early ?? (found?.job.failedReason === REVOKED_REASON ? await redis.get(key) : null);
       if (record !== null) {

@@ -42,8 +42,12 @@ export type TaskService = {
   list(query: ListQuery): Promise<{ tasks: Task[]; next_cursor: string | null }>;
   /** Names of files that nobody needs any more come back. @throws AppError TASK_NOT_FOUND, TASK_FINISHED */
   cancel(taskId: string, owner: string | null): Promise<{ files: string[] }>;
-  /** Resolves with the task when it has ended, at the latest after `waitMs`; earlier when `signal` says so. */
-  waitForEnd(taskId: string, owner: string | null, waitMs: number, signal: AbortSignal): Promise<Task>;
+  /**
+   * Resolves with the task when it has ended, at the latest after `waitMs`; earlier when `signal` says so.
+   *
+   * @param kind of the task, where it is known
+   */
+  waitForEnd(taskId: string, owner: string | null, waitMs: number, signal: AbortSignal, kind?: Kind): Promise<Task>;
   /** The finished task that a stored file belongs to, undefined where there is none (any more). */
   findByFile(base: string): Promise<Task | undefined>;
 };

@@ -62,8 +62,8 @@ export function createTaskService(
   const entering = Object.fromEntries(KIND_NAMES.map((kind) => [kind, 0])) as Record<Kind, number>;
   const submit = submitTasks(redis, queues, lookup, settings.resultTtlSeconds);
 
-  async function get(taskId: string, owner: string | null): Promise<Task> {
-    const found = await lookup.load(taskId, owner);
+  async function get(taskId: string, owner: string | null, kind?: Kind): Promise<Task> {
+    const found = await lookup.load(taskId, owner, kind);
     if (found === undefined) throw notFound();
     return found.task;
   }
@@ -154,16 +154,22 @@ export function createTaskService(
     });
   }
 
-  async function waitForEnd(taskId: string, owner: string | null, waitMs: number, signal: AbortSignal): Promise<Task> {
+  async function waitForEnd(
+    taskId: string,
+    owner: string | null,
+    waitMs: number,
+    signal: AbortSignal,
+    kind?: Kind,
+  ): Promise<Task> {
     const until = performance.now() + waitMs;
     // Whoever hears of ends need not look before the first one.
-    let task = waitMs > 0 && ended.isListening() ? undefined : await get(taskId, owner);
+    let task = waitMs > 0 && ended.isListening() ? undefined : await get(taskId, owner, kind);
     for (;;) {
       const left = until - performance.now();
       if (task !== undefined && (isFinished(task.state) || left <= 0 || signal.aborted)) return task;
       // Looking again every second covers an announcement that was lost.
       await untilEnded(taskId, Math.max(0, Math.min(left, 1000)), signal);
-      task = await get(taskId, owner);
+      task = await get(taskId, owner, kind);
     }
   }
 
@@ -179,7 +185,7 @@ export function createTaskService(
     get: (taskId, owner) => orUnavailable(() => get(taskId, owner)),
     list: (query) => orUnavailable(() => listTasks(redis, lookup, query)),
     cancel: (taskId, owner) => orUnavailable(() => cancel(taskId, owner)),
-    waitForEnd: (taskId, owner, waitMs, signal) => orUnavailable(() => waitForEnd(taskId, owner, waitMs, signal)),
+    waitForEnd: (...asked) => orUnavailable(() => waitForEnd(...asked)),
     findByFile: (base) => orUnavailable(() => findByFile(base)),
   };
 }

@@ -146,7 +146,7 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
       response.set('Preference-Applied', `wait=${waitMs / 1000}`);
       // The task is accepted whatever happens while we wait for it.
       const enough = AbortSignal.any([clientGone(response), closing]);
-      const task = await service.waitForEnd(taskId, owner, waitMs, enough).catch(() => undefined);
+      const task = await service.waitForEnd(taskId, owner, waitMs, enough, kind).catch(() => undefined);
       if (task !== undefined && isFinished(task.state)) return sendData(response, 200, task);
     }
     sendData(response, 202, { task_id: taskId, status: 'queued', message: KINDS[kind].taskQueued });
