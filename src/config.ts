@@ -1,9 +1,9 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { availableParallelism, totalmem } from 'node:os';
+import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import process from 'node:process';
 import { z } from 'zod';
 import { StartError } from './errors.ts';
+import { chooseSlots, readMachineLimits } from './machine-limits.ts';
 import { parseRedisUrl, REDIS_URL_FORMS } from './redis-url.ts';
 
 const PROJECT_ROOT = resolve(import.meta.dirname, '..');
@@ -182,44 +182,9 @@ const Environment = z.object({
 /** The settings that {@link loadConfig} reads, in the order in which `.env.example` lists them. */
 export const ENVIRONMENT_NAMES = Object.keys(Environment.shape).filter((name) => !name.startsWith('RECOGNIZE_'));
 
-function readNumber(path: string): number | undefined {
-  try {
-    const value = readFileSync(path, 'utf8').trim();
-    return value === 'max' ? undefined : Number(value);
-  } catch {
-    return undefined;
-  }
-}
-
-/** CPU quota of the cgroup (v2, then v1) in cores, undefined where there is none. */
-function cgroupCores(): number | undefined {
-  try {
-    const [quota, period] = readFileSync('/sys/fs/cgroup/cpu.max', 'utf8').trim().split(/\s+/);
-    if (quota !== undefined && period !== undefined && quota !== 'max') return Number(quota) / Number(period);
-  } catch {
-    const quota = readNumber('/sys/fs/cgroup/cpu/cpu.cfs_quota_us');
-    const period = readNumber('/sys/fs/cgroup/cpu/cpu.cfs_period_us');
-    if (quota !== undefined && period !== undefined && quota > 0) return quota / period;
-  }
-  return undefined;
-}
-
-/** Memory that this process and its children may use, in bytes: the cgroup's limit or the machine's. */
-function memoryLimitBytes(): number {
-  const limit = readNumber('/sys/fs/cgroup/memory.max') ?? readNumber('/sys/fs/cgroup/memory/memory.limit_in_bytes');
-  return Math.min(limit ?? Number.POSITIVE_INFINITY, totalmem());
-}
-
-/** What a detection process is reckoned to need at most for ordinary pictures, in bytes. */
-const LANE_MEMORY_BYTES = 400 * 2 ** 20;
-
-/** Detection processes to run: the cores that this process may use, fewer where memory is short; at least one. */
+/** Detection processes to run where nobody says: the cores that this process may use, fewer where memory is short. */
 export function usableCores(): number {
-  const cores = Math.max(
-    1,
-    Math.floor(Math.min(cgroupCores() ?? Number.POSITIVE_INFINITY, availableParallelism()) + 0.001),
-  );
-  return Math.max(1, Math.min(cores, Math.floor(memoryLimitBytes() / LANE_MEMORY_BYTES)));
+  return chooseSlots(readMachineLimits(), undefined).slots;
 }
 
 function explain(error: z.ZodError): string {
@@ -258,6 +223,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
       'Wrong setting: REDIS_CA_FILE goes with TLS; let REDIS_URL begin with rediss instead of redis.',
     );
   }
+  const machine = readMachineLimits();
+  const choice = chooseSlots(machine, env.WORKER_CONCURRENCY);
   const dataDir = resolve(env.DATA_DIR);
   const uploadDir = resolve(env.UPLOAD_FOLDER ?? resolve(dataDir, 'uploads'));
   return Object.freeze({
@@ -310,7 +277,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
     },
     videoFrameSkip: env.VIDEO_FRAME_SKIP,
     worker: {
-      concurrency: env.WORKER_CONCURRENCY ?? usableCores(),
+      concurrency: choice.slots,
+      /** What kept the number of slots from being higher, and what there was to share out. */
+      limitedBy: choice.limitedBy,
+      machine,
       maxTasksPerChild: env.WORKER_MAX_TASKS_PER_CHILD,
       graceSeconds: env.GRACE_PERIOD,
     },

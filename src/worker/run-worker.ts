@@ -5,8 +5,10 @@ import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.ts';
 import { KINDS, type Kind } from '../contract/kinds.ts';
+import { StartError } from '../errors.ts';
 import type { Lanes, LaneUse } from '../lanes/lanes.ts';
 import type { Logger } from '../log.ts';
+import { memoryTrouble } from '../machine-limits.ts';
 import { watchCancellations } from '../queue/cancellations.ts';
 import { beat, HEARTBEAT_MS, type Heartbeat, signOff } from '../queue/heartbeat.ts';
 import { noteDepth } from '../queue/history.ts';
@@ -39,7 +41,7 @@ async function atMost(ms: number, promise: Promise<unknown>): Promise<void> {
  * once its models are loaded and warm; a model that is missing is waited for.
  *
  * @param onRestart is called when an operator wants the process to be started anew
- * @throws StartError when HEALTH_PORT is taken
+ * @throws StartError when HEALTH_PORT is taken or there is too little memory to load a model
  */
 export async function runWorker(
   kind: Kind,
@@ -64,6 +66,9 @@ export async function runWorker(
   const cpu = measureCpu();
   let ffmpegTold = 0;
 
+  const trouble = memoryTrouble(config.worker.machine);
+  if (trouble?.fatal) throw new StartError(trouble.message);
+  if (trouble !== undefined) log.warn(trouble.message);
   const redis = connectPatient(config.redis, log);
   const subscriber = connectSubscriber(config.redis, log);
   let name: string | undefined;
@@ -174,7 +179,12 @@ export async function runWorker(
     reason = undefined;
     taking.start();
     await tick();
-    workerLog.info({ model, slots: lanes.count, ms: Date.now() - startedAt }, 'worker ready');
+    const { limitedBy, machine } = config.worker;
+    const share = { cores: machine.cores, memory_mib: Math.round(machine.memoryBytes / 2 ** 20) };
+    workerLog.info(
+      { model, slots: lanes.count, slots_limited_by: limitedBy, ...share, ms: Date.now() - startedAt },
+      'worker ready',
+    );
     onReady();
   }
 
