@@ -14,12 +14,17 @@ const SECURITY: Record<RouteDescription['access'], Json[]> = {
   // The empty requirement: where no keys are configured nobody needs one.
   key: [{}, { bearer: [] }, { apiKey: [] }],
   metrics: [{}, { metricsToken: [] }],
+  // Where the dashboard is for this machine only, it may need no login.
+  viewer: [{}, { login: [] }],
+  admin: [{}, { login: [] }],
 };
 
 const ACCESS_ERRORS: Record<RouteDescription['access'], ErrorCode[]> = {
   open: [],
   key: ['UNAUTHORIZED'],
   metrics: ['FORBIDDEN'],
+  viewer: ['UNAUTHORIZED', 'RATE_LIMITED', 'FORBIDDEN'],
+  admin: ['UNAUTHORIZED', 'RATE_LIMITED', 'FORBIDDEN'],
 };
 
 const INTRODUCTION = `Finds faces and objects in pictures and videos. Upload a file, get a task, poll it until it has ended:
@@ -176,35 +181,58 @@ function operation(route: RouteDescription, schemas: SchemaCollection): Json {
     security: SECURITY[route.access],
     ...(list.length === 0 ? {} : { parameters: list }),
     ...(route.form === undefined ? {} : { requestBody: requestBody(route.form, schemas) }),
+    ...(route.body === undefined
+      ? {}
+      : { requestBody: { required: true, content: { 'application/json': { schema: schemas.add(route.body) } } } }),
     responses: responses(route, schemas),
   };
 }
 
-/** The description of the HTTP API in OpenAPI 3.1, made from the route table and the schemas that validate. */
-export function openApiDocument(): object {
+export type ApiDescription = {
+  title: string;
+  introduction: string;
+  /** Names and meanings. */
+  tags: Record<string, string>;
+  routes: readonly RouteDescription[];
+  securitySchemes: Json;
+};
+
+/** A description in OpenAPI 3.1, made from a route table and the schemas that validate. */
+export function describeApi({ title, introduction, tags, routes, securitySchemes }: ApiDescription): object {
   const schemas = collectSchemas();
   const paths: Record<string, Json> = {};
-  for (const route of ROUTES) {
+  for (const route of routes) {
     paths[route.path] = { ...paths[route.path], [route.method]: operation(route, schemas) };
   }
   return {
     openapi: '3.1.0',
     info: {
-      title: 'Recognize',
+      title,
       version: packageJson.version,
-      description: INTRODUCTION,
+      description: introduction,
       license: { name: 'Apache License 2.0', identifier: packageJson.license },
     },
     servers: [{ url: '/' }],
-    tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
+    tags: Object.entries(tags).map(([name, description]) => ({ name, description })),
     paths,
     components: {
       schemas: schemas.components,
-      securitySchemes: {
-        bearer: { type: 'http', scheme: 'bearer', description: 'An API key, where the service has keys configured.' },
-        apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'The same in a header of its own.' },
-        metricsToken: { type: 'http', scheme: 'bearer', description: 'METRICS_TOKEN, for callers from elsewhere.' },
-      },
+      securitySchemes,
     },
   };
+}
+
+/** The description of the HTTP API of the web process. */
+export function openApiDocument(): object {
+  return describeApi({
+    title: 'Recognize',
+    introduction: INTRODUCTION,
+    tags: TAGS,
+    routes: ROUTES,
+    securitySchemes: {
+      bearer: { type: 'http', scheme: 'bearer', description: 'An API key, where the service has keys configured.' },
+      apiKey: { type: 'apiKey', in: 'header', name: 'X-API-Key', description: 'The same in a header of its own.' },
+      metricsToken: { type: 'http', scheme: 'bearer', description: 'METRICS_TOKEN, for callers from elsewhere.' },
+    },
+  });
 }

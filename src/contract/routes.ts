@@ -31,11 +31,14 @@ export type RouteDescription = {
   /** With parameters in braces. */
   path: string;
   operationId: string;
-  tag: keyof typeof TAGS;
+  tag: string;
   summary: string;
   description?: string;
-  /** `key`: an API key where keys are configured; `metrics`: this machine or METRICS_TOKEN. */
-  access: 'open' | 'key' | 'metrics';
+  /**
+   * `key`: an API key where keys are configured; `metrics`: this machine or METRICS_TOKEN; `viewer`, `admin`: an
+   * operator of that role where a login is needed.
+   */
+  access: 'open' | 'key' | 'metrics' | 'viewer' | 'admin';
   /** Path parameters by name. */
   pathParameters?: Record<string, string>;
   query?: z.ZodObject;
@@ -43,6 +46,8 @@ export type RouteDescription = {
   headers?: Record<string, string>;
   /** Fields of a multipart form besides `file`. */
   form?: z.ZodObject;
+  /** JSON body. */
+  body?: z.ZodType;
   answers: readonly Answer[];
   /** Those that this route adds to what its access and its path parameters bring. */
   errors: readonly ErrorCode[];

@@ -5,18 +5,23 @@ import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { successEnvelope } from '../contract/envelope.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { noteAction } from '../queue/audit.ts';
 import { joinMetrics, queueMetrics, readScaling } from '../queue/metrics.ts';
 import type { Queues } from '../queue/queues.ts';
 import type { Account } from './accounts.ts';
+import { type AdminSources, addAdminApi } from './admin-api.ts';
 import { createBoards, type FailedCall } from './board.ts';
 import { errorBody, errorPages, nothingHere } from './error-pages.ts';
-import { acceptToken, requireLogin, roleOf } from './login.ts';
+import { acceptToken, requireLogin, roleOf, userOf } from './login.ts';
+import { addPages } from './page-files.ts';
 import { publicReason } from './presentation.ts';
 import { changesState, requireLocalCaller, requireOwnOrigin } from './same-origin.ts';
 
 export type DashboardDependencies = {
   redis: Redis;
   queues: Queues;
+  /** What the admin API reads and does beyond the two above. */
+  admin: Omit<AdminSources, 'redis' | 'queues' | 'log'>;
   /** Nobody listed: no login, and callers on this machine only. */
   accounts: readonly Account[];
   metricsToken: string | undefined;
@@ -36,6 +41,7 @@ const securityHeaders = helmet({
       formAction: ["'self'"],
       frameAncestors: ["'none'"],
       imgSrc: ["'self'", 'data:'],
+      mediaSrc: ["'self'"],
       scriptSrc: ["'self'"],
       styleSrc: ["'self'", "'unsafe-inline'"],
     },
@@ -76,9 +82,30 @@ const refuseChangesByViewers: RequestHandler = (request, response, next) => {
   next();
 };
 
+/** What operators do in Bull Board is written down as well. */
+function auditBoard(redis: Redis, log: Logger): RequestHandler {
+  return (request, response, next) => {
+    if (changesState(request)) {
+      const { method, path } = request;
+      response.once('finish', () => {
+        const result = response.statusCode < 400 ? 'done' : 'failed';
+        const detail = `answered ${response.statusCode}`;
+        void noteAction(redis, log, {
+          who: userOf(response),
+          action: 'Bull Board',
+          target: `${method} ${path}`,
+          result,
+          detail,
+        });
+      });
+    }
+    next();
+  };
+}
+
 /** Bull Board at `/` behind the login rule, with metrics and health beside it. */
 export function createDashboardApp(dependencies: DashboardDependencies): Express {
-  const { redis, queues, accounts, metricsToken, trustProxyHops, log } = dependencies;
+  const { redis, queues, admin, accounts, metricsToken, trustProxyHops, log } = dependencies;
   const boards = createBoards(queues, (error) => answerFailedCall(error, redis, log));
   const registry = new Registry();
   collectDefaultMetrics({ register: registry, prefix: 'recognize_dashboard_' });
@@ -115,10 +142,13 @@ export function createDashboardApp(dependencies: DashboardDependencies): Express
   });
 
   app.use(login, refuseChangesByViewers, requireOwnOrigin);
+  addPages(app);
   app.use((request, _response, next) => {
     if (redis.status !== 'ready' && !request.path.startsWith('/static/')) throw unavailable();
     next();
   });
+  addAdminApi(app, { redis, queues, log, ...admin });
+  app.use(auditBoard(redis, log));
   app.use((request, response, next) => boards[roleOf(response)](request, response, next));
   app.use(nothingHere, errorPages(log));
   return app;

@@ -5,6 +5,7 @@ import type { Express, RequestHandler } from 'express';
 import { KIND_NAMES, KINDS } from '../contract/kinds.ts';
 import type { Queues } from '../queue/queues.ts';
 import type { Role } from './accounts.ts';
+import { LINKS } from './page-files.ts';
 import { presentBody, shortened } from './presentation.ts';
 
 export type Boards = Record<Role, RequestHandler>;
@@ -12,11 +13,21 @@ export type FailedCall = { status: number; body: object };
 
 type ControllerHandlerReturnType = ReturnType<Parameters<ExpressAdapter['setErrorHandler']>[0]>;
 
+const withoutOutside = (html: string) => html.replace(/<link[^>]+href="https?:\/\/[^>]*>/g, '');
+
+/** The navigation of our own pages, over an empty part of the board's. */
+const NAVIGATION = `<nav id="pages" aria-label="Main">${LINKS.map(({ text, url }) => `<a href="${url}">${text}</a>`).join('')}</nav>`;
+
+const withOurLinks = (html: string) =>
+  html
+    .replace('</head>', '<link rel="stylesheet" href="/pages/board.css"></head>')
+    .replace('</body>', `${NAVIGATION}</body>`);
+
 /** Takes the fonts from outside out of the page; the content security policy would refuse them anyway. */
 function stayLocal(app: Express): void {
   const render = app.render.bind(app);
   app.render = (name: string, options?: object, done?: (error: Error, html: string) => void) =>
-    render(name, options, (error, html) => done?.(error, html?.replace(/<link[^>]+href="https?:\/\/[^>]*>/g, '')));
+    render(name, options, (error, html) => done?.(error, html && withOurLinks(withoutOutside(html))));
 }
 
 /**
@@ -33,6 +44,7 @@ export function createBoards(queues: Queues, failed: (error: Error) => FailedCal
       const adapter = new BullMQAdapter(queues[kind], {
         readOnlyMode: role === 'viewer',
         description: `Tasks for ${KINDS[kind].noun} workers`,
+        externalJobUrl: ({ id }) => ({ displayText: 'Task page', href: `/tasks/${encodeURIComponent(String(id))}` }),
       });
       adapter.setFormatter('returnValue', shortened);
       return adapter;
@@ -41,7 +53,12 @@ export function createBoards(queues: Queues, failed: (error: Error) => FailedCal
       queues: adapters,
       serverAdapter,
       options: {
-        uiConfig: { boardTitle: 'Recognize', hideDocsLink: true, showMetrics: true },
+        uiConfig: {
+          boardTitle: 'Recognize',
+          hideDocsLink: true,
+          showMetrics: true,
+          miscLinks: LINKS.filter(({ url }) => url !== '/').map((link) => ({ ...link })),
+        },
         handlerHooks: {
           after: (_context, result) => ({ ...result, body: presentBody(result.body) as typeof result.body }),
         },

@@ -32,6 +32,14 @@ const tooManyAttempts = (ms: number) =>
     retryAfterSeconds: Math.max(1, Math.ceil(ms / 1000)),
   });
 
+/** Who acts where no login is needed. */
+const ANYBODY = 'local';
+
+/** Name of the account behind the request. */
+export function userOf(response: Response): string {
+  return typeof response.locals.user === 'string' ? response.locals.user : ANYBODY;
+}
+
 /** What the request may do, as {@link requireLogin} found. */
 export function roleOf(response: Response): Role {
   return response.locals.role === 'admin' ? 'admin' : 'viewer';
@@ -81,8 +89,8 @@ export function requireLogin(
     return checking;
   }
 
-  async function identify(request: Request, response: Response): Promise<Role> {
-    if (accounts.length === 0) return 'admin';
+  async function identify(request: Request, response: Response): Promise<Pick<Account, 'name' | 'role'>> {
+    if (accounts.length === 0) return { name: ANYBODY, role: 'admin' };
     const header = request.get('authorization');
     if (header === undefined) throw unauthorized(response);
     const address = addressGroup(request.ip ?? '');
@@ -97,11 +105,13 @@ export function requireLogin(
     const outcome = known.get(digest) ?? (await checkOnce(credentials, digest, address));
     if (outcome === 'locked') throw tooManyAttempts(attempts.lockedForMs(address));
     if (outcome === 'wrong') throw unauthorized(response);
-    return outcome.role;
+    return outcome;
   }
 
   return async (request, response, next) => {
-    response.locals.role = await identify(request, response);
+    const { name, role } = await identify(request, response);
+    response.locals.user = name;
+    response.locals.role = role;
     next();
   };
 }

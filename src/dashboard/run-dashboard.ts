@@ -5,10 +5,15 @@ import type { Config } from '../config.ts';
 import { KIND_NAMES } from '../contract/kinds.ts';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { createHistoryReader } from '../queue/history-reader.ts';
 import { openQueues } from '../queue/queues.ts';
 import { connectFailFast, disconnect } from '../queue/redis.ts';
+import { createTaskActions } from '../queue/task-actions.ts';
+import { lookUpTasks } from '../queue/task-lookup.ts';
+import { createTaskService } from '../queue/tasks.ts';
 import { resolveAccounts } from './accounts.ts';
 import { createDashboardApp } from './app.ts';
+import { filesOfFolder } from './folder-files.ts';
 
 export type RunningDashboard = { url: string; stop(): Promise<void> };
 
@@ -37,7 +42,7 @@ function printPlainly(line: string): void {
 }
 
 /**
- * Runs the dashboard: Bull Board, metrics and health on DASHBOARD_HOST and DASHBOARD_PORT.
+ * Runs the dashboard: its pages and admin API, Bull Board, metrics and health on DASHBOARD_HOST and DASHBOARD_PORT.
  *
  * @param print gets a password that was made, as a line for a person
  * @throws StartError for a taken port or a login that cannot be used
@@ -58,7 +63,19 @@ export async function runDashboard(
   async function open(): Promise<{ server: Server; url: string; login: boolean }> {
     const accounts = await resolveAccounts(config.dashboard, config.paths.data, print);
     const { metricsToken, trustProxyHops } = config.web;
-    const server = createServer(createDashboardApp({ redis, queues, accounts, metricsToken, trustProxyHops, log }));
+    const lookup = lookUpTasks(redis, queues, config.ttl.resultSeconds);
+    const settings = { resultTtlSeconds: config.ttl.resultSeconds, maxQueueLength: 0 };
+    const admin = {
+      history: createHistoryReader(redis),
+      lookup,
+      // Nobody waits here for the end of a task.
+      tasks: createTaskService(redis, queues, { once: () => () => undefined }, settings, log),
+      actions: createTaskActions(redis, queues, lookup),
+      files: filesOfFolder(config.paths.uploads),
+      logFolder: config.paths.logs,
+    };
+    const app = createDashboardApp({ redis, queues, admin, accounts, metricsToken, trustProxyHops, log });
+    const server = createServer(app);
     const url = await listen(server, config.dashboard.host, config.dashboard.port);
     return { server, url, login: accounts.length > 0 };
   }

@@ -1,0 +1,267 @@
+import express, { type Express, type Request, type RequestHandler, type Response } from 'express';
+import type { Redis } from 'ioredis';
+import packageJson from '../../package.json' with { type: 'json' };
+import type { ActionOutcome } from '../contract/admin.ts';
+import type {
+  AuditParameters,
+  CleanOrder,
+  ConcurrencyOrder,
+  LogParameters,
+  OverviewParameters,
+  PriorityOrder,
+  RetryOrder,
+  TaskSearch,
+} from '../contract/admin-requests.ts';
+import { ADMIN_ROUTES, adminOpenApiDocument } from '../contract/admin-routes.ts';
+import { successEnvelope } from '../contract/envelope.ts';
+import { type Kind, kindOfQueue } from '../contract/kinds.ts';
+import { AppError } from '../errors.ts';
+import type { Logger } from '../log.ts';
+import { noteAction, readAudit } from '../queue/audit.ts';
+import { type Heartbeat, isLost, knownWorkers } from '../queue/heartbeat.ts';
+import type { HistoryReader } from '../queue/history-reader.ts';
+import type { Queues } from '../queue/queues.ts';
+import type { TaskActions } from '../queue/task-actions.ts';
+import type { TaskLookup } from '../queue/task-lookup.ts';
+import { searchTasks } from '../queue/task-search.ts';
+import type { TaskService } from '../queue/task-service.ts';
+import { giveOrder, type WorkerOrder } from '../queue/worker-orders.ts';
+import { parseRequest } from './admin-requests.ts';
+import { readLogTail } from './log-tail.ts';
+import { roleOf, userOf } from './login.ts';
+import { readHistory, readOverview } from './overview.ts';
+import { readTaskDetail } from './task-detail.ts';
+import { type FileSource, sendTaskFile } from './task-files.ts';
+import { viewWorker } from './worker-views.ts';
+
+export type AdminSources = {
+  redis: Redis;
+  queues: Queues;
+  history: HistoryReader;
+  lookup: TaskLookup;
+  tasks: Pick<TaskService, 'cancel'>;
+  actions: TaskActions;
+  files: FileSource;
+  logFolder: string;
+  log: Logger;
+};
+
+type Call = { request: Request; response: Response; query: unknown; body: unknown; who: string };
+type Handler = (call: Call) => unknown;
+
+const RECENT_TASKS = 15;
+
+function parameter({ request }: Call, name: string): string {
+  const value = request.params[name];
+  return typeof value === 'string' ? value : '';
+}
+
+function queueOf(call: Call): { kind: Kind; queue: string } {
+  const queue = parameter(call, 'queue');
+  const kind = kindOfQueue(queue);
+  if (kind === undefined) throw new AppError('NOT_FOUND', 'There is no such queue.');
+  return { kind, queue };
+}
+
+/** A handler for each route of the admin API, by its `operationId`. */
+function handlers(sources: AdminSources): Record<string, Handler> {
+  const { redis, queues, history, lookup, tasks, actions, log } = sources;
+
+  /** Writes down what was done, and how it went. */
+  async function audited<T extends ActionOutcome>(
+    call: Call,
+    action: string,
+    target: string,
+    work: () => Promise<T>,
+  ): Promise<T> {
+    const note = (result: string, detail: string) =>
+      noteAction(redis, log, { who: call.who, action, target, result, detail });
+    try {
+      const outcome = await work();
+      await note(outcome.applied ? 'done' : 'refused', outcome.message);
+      return outcome;
+    } catch (error) {
+      await note('failed', error instanceof AppError ? error.message : 'an unexpected fault');
+      throw error;
+    }
+  }
+
+  async function findWorker(call: Call): Promise<Heartbeat> {
+    const name = parameter(call, 'name');
+    const found = (await knownWorkers(redis)).find((worker) => worker.name === name);
+    if (found === undefined)
+      throw new AppError('NOT_FOUND', 'There is no such worker, or it was lost more than an hour ago.');
+    return found;
+  }
+
+  async function order(call: Call, wanted: WorkerOrder): Promise<ActionOutcome> {
+    const worker = await findWorker(call);
+    const silent = Math.round((Date.now() - worker.beat_at) / 1000);
+    if (isLost(worker)) return { applied: false, message: `The worker is lost: it was last heard of ${silent} s ago.` };
+    if (worker.id === '') return { applied: false, message: 'The worker is of an older version that takes no orders.' };
+    const answer = await giveOrder(redis, worker.id, wanted, call.who);
+    return (
+      answer ?? {
+        applied: false,
+        message: `The worker has not answered within two seconds (last heard of ${silent} s ago); it may be lost.`,
+      }
+    );
+  }
+
+  const steer = (action: string, wanted: (call: Call) => WorkerOrder): Handler => {
+    return (call) => audited(call, action, parameter(call, 'name'), () => order(call, wanted(call)));
+  };
+
+  const hold = (pause: boolean): Handler => {
+    return (call) => {
+      const { kind, queue } = queueOf(call);
+      return audited(call, pause ? 'pause queue' : 'resume queue', queue, async () => {
+        if (pause) await queues[kind].pause();
+        else await queues[kind].resume();
+        return {
+          applied: true,
+          message: pause
+            ? 'No worker takes tasks of the queue any more; what runs goes on.'
+            : 'Tasks of the queue are taken again.',
+        };
+      });
+    };
+  };
+
+  async function cancel(taskId: string): Promise<ActionOutcome> {
+    const { files } = await tasks.cancel(taskId, null);
+    await Promise.all(files.map((name) => sources.files.remove(name).catch(() => undefined)));
+    return { applied: true, message: 'The task is cancelled.' };
+  }
+
+  async function retrySelection(selection: ReturnType<typeof RetryOrder.parse>) {
+    if ('task_ids' in selection) return actions.retryEach([...new Set(selection.task_ids)]);
+    const { state } = selection.filter;
+    if (state !== undefined && state !== 'FAILURE') {
+      throw new AppError('INVALID_OPTION', 'Option filter.state must be FAILURE: only failed tasks are queued again.');
+    }
+    return actions.retryMatching(selection.filter);
+  }
+
+  const describeSelection = (selection: ReturnType<typeof RetryOrder.parse>) =>
+    'task_ids' in selection
+      ? selection.task_ids.slice(0, 20).join(' ')
+      : `failed tasks ${JSON.stringify(selection.filter)}`;
+
+  return {
+    who_am_i: ({ response, who }) => ({ name: who, role: roleOf(response), version: packageJson.version }),
+    overview: ({ query }) =>
+      readOverview({ redis, queues, history }, (query as ReturnType<typeof OverviewParameters.parse>).window),
+    history: () => readHistory(history),
+    list_workers: async () => ({ workers: (await knownWorkers(redis)).map(viewWorker) }),
+    async get_worker(call) {
+      const worker = viewWorker(await findWorker(call));
+      const { tasks: recent, searched } = await searchTasks(redis, lookup, {
+        worker: worker.name,
+        limit: RECENT_TASKS,
+      });
+      return { worker, recent, searched };
+    },
+    async get_worker_log(call) {
+      const { name } = await findWorker(call);
+      const { lines } = call.query as ReturnType<typeof LogParameters.parse>;
+      return readLogTail(sources.logFolder, name, lines, roleOf(call.response));
+    },
+    drain_worker: steer('drain worker', () => ({ do: 'drain' })),
+    resume_worker: steer('resume worker', () => ({ do: 'resume' })),
+    restart_worker: steer('restart worker', () => ({ do: 'restart' })),
+    resize_worker: steer('change concurrency', ({ body }) => ({
+      do: 'resize',
+      concurrency: (body as ReturnType<typeof ConcurrencyOrder.parse>).concurrency,
+    })),
+    pause_queue: hold(true),
+    resume_queue: hold(false),
+    clean_queue(call) {
+      const { kind, queue } = queueOf(call);
+      const { state, older_than_s } = call.body as ReturnType<typeof CleanOrder.parse>;
+      return audited(call, 'clean queue', `${queue} ${state} older than ${older_than_s} s`, () =>
+        actions.clean(kind, state, older_than_s),
+      );
+    },
+    search_tasks: ({ query }) => searchTasks(redis, lookup, query as TaskSearch),
+    retry_tasks(call) {
+      const selection = call.body as ReturnType<typeof RetryOrder.parse>;
+      return audited(call, 'retry tasks', describeSelection(selection), () => retrySelection(selection));
+    },
+    get_task_detail: (call) => readTaskDetail(redis, lookup, parameter(call, 'id'), roleOf(call.response)),
+    get_task_file: (call) =>
+      sendTaskFile(sources, parameter(call, 'id'), parameter(call, 'role'), call.request, call.response),
+    cancel_task: (call) => audited(call, 'cancel task', parameter(call, 'id'), () => cancel(parameter(call, 'id'))),
+    retry_task: (call) =>
+      audited(call, 'retry task', parameter(call, 'id'), () => actions.retry(parameter(call, 'id'))),
+    change_priority(call) {
+      const { priority } = call.body as ReturnType<typeof PriorityOrder.parse>;
+      const id = parameter(call, 'id');
+      return audited(call, `priority ${priority}`, id, () => actions.changePriority(id, priority));
+    },
+    async list_actions({ query }) {
+      const { limit, before } = query as ReturnType<typeof AuditParameters.parse>;
+      const entries = await readAudit(redis, limit, before);
+      return {
+        entries: entries.map((entry) => ({ ...entry, at: new Date(Number(entry.id.split('-')[0])).toISOString() })),
+        next_before: entries.length === limit ? (entries.at(-1)?.id ?? null) : null,
+      };
+    },
+    admin_openapi: ({ response }) => void response.json(adminOpenApiDocument()),
+  };
+}
+
+const requireAdmin: RequestHandler = (_request, response, next) => {
+  if (roleOf(response) !== 'admin') throw new AppError('FORBIDDEN', 'Viewers may look, not change anything.');
+  next();
+};
+
+/** Faults of Redis or BullMQ: nothing else is left once the request has been understood. */
+async function orUnavailable(redis: Redis, work: () => unknown): Promise<unknown> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof AppError) throw error;
+    const lost =
+      redis.status !== 'ready' || /timed out|connection is closed|writeable|retries/i.test((error as Error).message);
+    if (!lost) throw error;
+    throw new AppError('QUEUE_UNAVAILABLE', 'Redis does not answer at the moment. Try again shortly.', {
+      retryAfterSeconds: 5,
+      cause: error,
+    });
+  }
+}
+
+/** `/api/admin`: every route of the table, behind the login that the app has put before it. */
+export function addAdminApi(app: Express, sources: AdminSources): void {
+  const byOperation = handlers(sources);
+  app.use('/api/admin', express.json({ limit: '64kb' }));
+  const methods = new Map<string, string[]>();
+  for (const { method, path, operationId, access, query, body } of ADMIN_ROUTES) {
+    const handler = byOperation[operationId];
+    if (handler === undefined) throw new Error(`There is no handler for ${operationId}.`);
+    const pattern = path.replace(/\{(\w+)\}/g, ':$1');
+    methods.set(pattern, [...(methods.get(pattern) ?? []), method.toUpperCase()]);
+    const answer: RequestHandler = async (request, response) => {
+      const call: Call = {
+        request,
+        response,
+        query: query === undefined ? {} : parseRequest(query, request.query),
+        body: body === undefined ? undefined : parseRequest(body, request.body ?? {}),
+        who: userOf(response),
+      };
+      const data = await orUnavailable(sources.redis, () => handler(call));
+      if (!response.headersSent && !response.destroyed) response.json(successEnvelope(data ?? {}));
+    };
+    app[method](pattern, ...(access === 'admin' ? [requireAdmin] : []), answer);
+  }
+  for (const [pattern, allowed] of methods) {
+    app.all(pattern, (request, response) => {
+      response.set('Allow', allowed.join(', '));
+      throw new AppError('METHOD_NOT_ALLOWED', `${request.method} is not possible here, only ${allowed.join(', ')}.`);
+    });
+  }
+  app.use('/api/admin', () => {
+    throw new AppError('NOT_FOUND', 'There is nothing at this address.');
+  });
+}

@@ -1,0 +1,118 @@
+import type { Redis } from 'ioredis';
+import type { History, Overview, QueueView } from '../contract/admin.ts';
+import { WINDOWS, type Window } from '../contract/admin-requests.ts';
+import { KIND_NAMES, KINDS, QUEUE_NAMES, type QueueName } from '../contract/kinds.ts';
+import { queueDepth } from '../queue/depth.ts';
+import { knownWorkers } from '../queue/heartbeat.ts';
+import type { HistoryReader } from '../queue/history-reader.ts';
+import { KEYS } from '../queue/keys.ts';
+import type { Queues } from '../queue/queues.ts';
+import { viewWorker } from './worker-views.ts';
+
+const RECENT_MINUTES = 5;
+const STEP_MINUTES = 10;
+
+type Sources = { redis: Redis; queues: Queues; history: HistoryReader };
+
+async function countsOf(
+  redis: Redis,
+  queue: QueueName,
+): Promise<Pick<QueueView, 'paused' | 'delayed' | 'completed' | 'failed'>> {
+  const [paused, delayed, completed, failed] = await Promise.all([
+    redis.hexists(KEYS.meta(queue), 'paused'),
+    redis.zcard(KEYS.delayed(queue)),
+    redis.zcard(KEYS.completed(queue)),
+    redis.zcard(KEYS.failed(queue)),
+  ]);
+  return { paused: paused === 1, delayed, completed, failed };
+}
+
+const rate = (good: number, bad: number) =>
+  good + bad === 0 ? null : Math.round((good / (good + bad)) * 10_000) / 10_000;
+const perMinute = (count: number) => Math.round((count / RECENT_MINUTES) * 100) / 100;
+
+async function memoryOf(redis: Redis): Promise<{ used_bytes: number | null; limit_bytes: number | null }> {
+  // Managed services may not answer this one.
+  const info = await redis.info('memory').catch(() => '');
+  const number = (name: string) => {
+    const text = new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1];
+    return text === undefined ? null : Number(text);
+  };
+  const limit = number('maxmemory');
+  return { used_bytes: number('used_memory'), limit_bytes: limit === 0 ? null : limit };
+}
+
+/** Queues, workers and Redis at a glance; rates and percentiles over the window. */
+export async function readOverview({ redis, queues, history }: Sources, window: Window): Promise<Overview> {
+  const start = performance.now();
+  await redis.ping();
+  const latency_ms = Math.round((performance.now() - start) * 100) / 100;
+  const [memory, heartbeats, views] = await Promise.all([
+    memoryOf(redis),
+    knownWorkers(redis),
+    Promise.all(
+      KIND_NAMES.map(async (kind): Promise<QueueView> => {
+        const { queue } = KINDS[kind];
+        const [depth, counts, recent, totals] = await Promise.all([
+          queueDepth(redis, queues, kind),
+          countsOf(redis, queue),
+          history.totals(queue, RECENT_MINUTES),
+          history.totals(queue, WINDOWS[window]),
+        ]);
+        const { waiting: _most, ...shown } = totals;
+        return {
+          queue,
+          ...counts,
+          waiting: depth.waiting,
+          prioritized: depth.prioritized,
+          active: depth.active,
+          oldest_waiting_s: depth.oldest_waiting_s,
+          succeeded_per_minute: perMinute(recent.succeeded),
+          failed_per_minute: perMinute(recent.failed),
+          success_rate: rate(totals.succeeded, totals.failed),
+          totals: shown,
+        };
+      }),
+    ),
+  ]);
+  const workers = heartbeats.map(viewWorker);
+  const count = (...states: string[]) => workers.filter(({ state }) => states.includes(state)).length;
+  const taking = workers.filter(({ state }) => state === 'idle' || state === 'busy');
+  const sum = (of: (view: QueueView) => number) => views.reduce((total, view) => total + of(view), 0);
+  return {
+    redis: { latency_ms, ...memory },
+    workers: {
+      online: workers.length - count('lost'),
+      busy: count('busy'),
+      starting: count('starting'),
+      draining: count('draining'),
+      lost: count('lost'),
+      slots: taking.reduce((total, worker) => total + worker.concurrency, 0),
+      slots_busy: taking.reduce((total, worker) => total + worker.current.length, 0),
+    },
+    window,
+    success_rate: rate(
+      sum(({ totals }) => totals.succeeded),
+      sum(({ totals }) => totals.failed),
+    ),
+    queues: views,
+  };
+}
+
+/** The last day in steps. */
+export async function readHistory(history: HistoryReader): Promise<History> {
+  const queues = await Promise.all(
+    QUEUE_NAMES.map(async (queue) => ({
+      queue,
+      points: (await history.points(queue, STEP_MINUTES)).map(({ at, succeeded, failed, waiting, wait, run }) => ({
+        at: new Date(at).toISOString(),
+        succeeded,
+        failed,
+        waiting,
+        wait_p95: wait.p95,
+        run_p95: run.p95,
+      })),
+    })),
+  );
+  return { step_s: STEP_MINUTES * 60, queues };
+}
