@@ -69,7 +69,7 @@ export async function runDashboard(
       history: createHistoryReader(redis),
       lookup,
       // Nobody waits here for the end of a task.
-      tasks: createTaskService(redis, queues, { once: () => () => undefined }, settings, log),
+      tasks: createTaskService(redis, queues, { once: () => () => undefined, isListening: () => false }, settings, log),
       actions: createTaskActions(redis, queues, lookup),
       files: filesOfFolder(config.paths.uploads),
       logFolder: config.paths.logs,
