@@ -3,9 +3,16 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { FaceVideoResult, ObjectVideoResult, VideoResult } from '../../src/contract/results.ts';
+import type {
+  FaceImageResult,
+  FaceVideoResult,
+  ObjectImageResult,
+  ObjectVideoResult,
+  VideoResult,
+} from '../../src/contract/results.ts';
 import type { Task } from '../../src/contract/task.ts';
 import { call, expectError, getTask, post, submit, taskIn } from '../support/api.ts';
+import { iou } from '../support/boxes.ts';
 import { openEvents } from '../support/events.ts';
 import { sharedFile } from '../support/pictures.ts';
 import { requireShared, sharedPath } from '../support/shared.ts';
@@ -27,6 +34,16 @@ async function probe(
   const args = ['-v', 'error', '-count_frames', '-select_streams', 'v:0', '-show_streams', '-of', 'json', path];
   const { stdout } = await promisify(execFile)('ffprobe', args);
   return JSON.parse(stdout).streams[0];
+}
+
+const NOWHERE = { x: 0, y: 0, width: 0, height: 0 };
+
+/** One frame of a video as PNG, of the size at which a person sees it; ffmpeg turns rotated videos by itself. */
+async function frameAsPicture(path: string, frame: number, size: string): Promise<Uint8Array<ArrayBuffer>> {
+  const filter = `select=eq(n\\,${frame}),scale=${size}`;
+  const args = ['-v', 'error', '-i', path, '-vf', filter, '-frames:v', '1', '-f', 'image2pipe', '-c:v', 'png', '-'];
+  const { stdout } = await promisify(execFile)('ffmpeg', args, { encoding: 'buffer', maxBuffer: 2 ** 26 });
+  return new Uint8Array(stdout);
 }
 
 describe.skipIf(!requireShared())('videos over HTTP', () => {
@@ -107,6 +124,27 @@ describe.skipIf(!requireShared())('videos over HTTP', () => {
     expect(result.frames_with_objects.map(({ frame, objects }) => [frame, objects])).toEqual(
       Array.from({ length: 9 }, (_, i) => [10 * i, ['person']]),
     );
+  });
+
+  it.each(WITH_ONE_FACE)('%s: finds in a frame what it finds in that frame sent as a picture', async (name) => {
+    const [inVideo, objects] = await Promise.all([
+      succeed<FaceVideoResult>('face/video', name, { annotate: 'false', frame_skip: '15' }),
+      succeed<ObjectVideoResult>('object/video', name, { annotate: 'false', frame_skip: '15', classes: 'person' }),
+    ]);
+    const { frame = -1, faces = [] } = inVideo.frames_with_faces[1] ?? {};
+    const person = objects.frames_with_objects[1]?.detections[0];
+    expect([frame, objects.frames_with_objects[1]?.frame]).toEqual([15, 15]);
+    const { width, height } = inVideo.video;
+    const file = await frameAsPicture(sharedPath(`data/videos/${name}`), frame, `${width}:${height}`);
+    const [face, object] = await Promise.all([
+      post(web.url, 'face/image', { file, query: 'wait=30' }),
+      post(web.url, 'object/image', { file, query: 'wait=30&classes=person' }),
+    ]);
+    const [picturedFace] = (face.body.data as { result: FaceImageResult }).result.faces;
+    const [picturedPerson] = (object.body.data as { result: ObjectImageResult }).result.objects;
+    expect(iou(faces[0]?.bbox ?? NOWHERE, picturedFace?.bbox ?? NOWHERE)).toBeGreaterThan(0.85);
+    expect(faces[0]?.confidence).toBeCloseTo(picturedFace?.confidence ?? 0, 0.9);
+    expect(iou(person?.bbox ?? NOWHERE, picturedPerson?.bbox ?? NOWHERE)).toBeGreaterThan(0.85);
   });
 
   it('looks only at the wanted time, with frame numbers and times of the whole file', async () => {

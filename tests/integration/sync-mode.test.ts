@@ -3,7 +3,7 @@ import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Health } from '../../src/contract/health.ts';
-import { FaceImageResult, ObjectImageResult } from '../../src/contract/results.ts';
+import { FaceImageResult, FaceVideoResult, ObjectImageResult } from '../../src/contract/results.ts';
 import { newBase } from '../../src/storage/names.ts';
 import type { RunningWeb } from '../../src/web/run-web.ts';
 import { call, expectError, post } from '../support/api.ts';
@@ -54,6 +54,19 @@ describe.skipIf(!requireShared())('sync mode', () => {
       const found = ObjectImageResult.parse(result);
       expect(found).toMatchObject({ objects_detected: 1, objects: [{ class: 'person' }] });
       expect(iou(found.objects[0]?.bbox ?? GOOD_FACE, GOOD_PERSON)).toBeGreaterThanOrEqual(0.5);
+    });
+
+    it('with what a video shows, and files for it', async () => {
+      const answer = await post(web.url, 'face/video', { file: sharedFile('videos/signer-mpeg4.avi') });
+      expect(answer.status).toBe(200);
+      const { task_id: _id, ...result } = answer.body.data;
+      const found = FaceVideoResult.parse(result);
+      expect(found).toEqual(result);
+      expect(found).toMatchObject({ total_frames: 89, processed_frames: 18, unique_faces: 1, truncated: false });
+      const detections = await fetch(`${web.url}${found.detections_url}`);
+      expect(await detections.json()).toEqual({ frames: found.frames_with_faces });
+      const copy = await fetch(`${web.url}${found.annotated_video}`, { headers: { Range: 'bytes=4-7' } });
+      expect([copy.status, await copy.text()]).toEqual([206, 'ftyp']);
     });
 
     it('with the same result as through the queue', async () => {
