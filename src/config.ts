@@ -141,6 +141,9 @@ const Environment = z.object({
     blankIsUnset,
     z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   ),
+  LOG_ROTATE_BYTES: integerOr(10_485_760, 4096),
+  LOG_KEEP_FILES: integerOr(9, 0, 1000),
+  LOG_KEEP_DAYS: integerOr(14, 1, 3650),
   MODE: z.preprocess(blankIsUnset, z.enum(['async', 'sync']).default('async')),
   MAX_CONTENT_LENGTH: integerOr(104857600, 1),
   MAX_IMAGE_PIXELS: integerOr(100000000, 1),
@@ -258,6 +261,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
       logs: resolve(env.LOG_DIR),
     },
     logLevel: env.LOG_LEVEL,
+    logRotation: { rotateBytes: env.LOG_ROTATE_BYTES, keepFiles: env.LOG_KEEP_FILES, keepDays: env.LOG_KEEP_DAYS },
     limits: {
       uploadBytes: env.MAX_CONTENT_LENGTH,
       imagePixels: env.MAX_IMAGE_PIXELS,

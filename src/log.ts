@@ -1,6 +1,5 @@
-import { mkdirSync, openSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { type DestinationStream, type Logger as PinoLogger, pino } from 'pino';
+import { openRotatingFile, type Rotation } from './logs/rotating-file.ts';
 
 export type Logger = PinoLogger;
 
@@ -28,8 +27,10 @@ type SwitchableLog = {
   flush(): void;
 };
 
+const ROTATION: Rotation = { rotateBytes: 10_485_760, keepFiles: 9, keepDays: 14 };
+
 /** A root logger: JSON lines to standard output, from {@link SwitchableLog.addFile} on to a file as well. */
-export function createLog(name: string, level: string): SwitchableLog {
+export function createLog(name: string, level: string, rotation: Rotation = ROTATION): SwitchableLog {
   const streams: { stream: DestinationStream; level: 'trace' }[] = [
     { stream: pino.destination({ dest: 1, sync: true }), level: 'trace' },
   ];
@@ -49,18 +50,11 @@ export function createLog(name: string, level: string): SwitchableLog {
     addFile(path) {
       const warn = (error: unknown) =>
         logger.warn({ err: error }, 'the log file cannot be written; standard output goes on');
-      let descriptor: number;
       try {
-        mkdirSync(dirname(path), { recursive: true });
-        descriptor = openSync(path, 'a');
+        multi.add({ stream: openRotatingFile(path, rotation, warn), level: 'trace' });
       } catch (error) {
         warn(error);
-        return;
       }
-      const file = pino.destination({ dest: descriptor, sync: false });
-      file.once('error', warn);
-      file.on('error', () => undefined);
-      multi.add({ stream: file, level: 'trace' });
     },
     flush() {
       multi.flushSync();

@@ -24,7 +24,7 @@ type Started = { stop: Stop; graceMs: number; restartWanted?: Promise<void> };
 async function start(role: string): Promise<Started | undefined> {
   const config = loadConfig();
   const graceMs = config.worker.graceSeconds * 1000 + 1900;
-  const log = createLog(role, config.logLevel);
+  const log = createLog(role, config.logLevel, config.logRotation);
   if (role === 'all') {
     const { runSupervisor } = await import('./supervisor/supervisor.ts');
     await runSupervisor(config, log.logger);
