@@ -102,7 +102,8 @@ export function submitTasks(
       .pipeline()
       .set(KEYS.file(submission.base), member, 'EX', FILE_INDEX_SECONDS)
       .zadd(KEYS.index(null), now, member);
-    if (owner !== null) index.zadd(KEYS.index(owner), now, member);
+    // That of a key which is used no more goes by itself.
+    if (owner !== null) index.zadd(KEYS.index(owner), now, member).expire(KEYS.index(owner), FILE_INDEX_SECONDS);
     const [replies] = await Promise.all([
       index.exec(),
       queues[kind].add(media, data, {

@@ -73,6 +73,7 @@ export function createApp(dependencies: WebDependencies): Express {
         'RateLimit-Remaining',
         'RateLimit-Reset',
       ],
+      methods: ['GET', 'HEAD', 'POST', 'DELETE'],
       maxAge: 600,
     }),
   );

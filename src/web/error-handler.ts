@@ -44,12 +44,12 @@ function linger(request: Request): void {
 export function errorHandler(log: Logger): ErrorRequestHandler {
   return (error: unknown, request, response, next) => {
     const known = asAppError(error);
-    if (known.status >= 500 && !(response.closed && isAbort(known.cause)))
-      log.error(
-        { requestId: request.id, path: request.path, code: known.code, err: known.cause ?? known },
-        'request failed',
-      );
-    else log.debug({ requestId: request.id, path: request.path, code: known.code }, 'request refused');
+    const about = { requestId: request.id, path: request.path, code: known.code };
+    // A model that is not there was said at the start, and health says it.
+    if (known.code === 'MODEL_UNAVAILABLE') log.warn(about, 'request refused');
+    else if (known.status >= 500 && !(response.closed && isAbort(known.cause)))
+      log.error({ ...about, err: known.cause ?? known }, 'request failed');
+    else log.debug(about, 'request refused');
     if (response.headersSent) return next(error);
     if (known.retryAfterSeconds !== undefined) response.set('Retry-After', String(known.retryAfterSeconds));
     if (!request.complete) linger(request);

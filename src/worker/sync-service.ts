@@ -10,13 +10,13 @@ import { createLanes } from '../lanes/lanes.ts';
 import type { Logger } from '../log.ts';
 import type { ModelCatalog } from '../models/catalog.ts';
 import { LOST_SENTENCE, publicError } from '../queue/failure.ts';
+import { ATTEMPTS, BACKOFF, MAX_LOSSES } from '../queue/queues.ts';
 import type { Submission } from '../queue/task-service.ts';
 import { sidecarName } from '../storage/names.ts';
 import type { Storage } from '../storage/storage.ts';
 import { laneSettings } from './lane-settings.ts';
 import { runTask } from './task-runner.ts';
 
-const ATTEMPTS = 2;
 const TRY_AGAIN_MS = 2000;
 
 export type SyncService = {
@@ -71,13 +71,18 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
 
   async function withRetry(taskId: string, submission: Submission, signal: AbortSignal): Promise<TaskResult> {
     const since = performance.now();
+    let losses = 0;
     for (let attempts = 1; ; attempts++) {
       try {
         return await attempt(taskId, submission, since, signal);
       } catch (error) {
-        if (error instanceof TransientError && attempts < ATTEMPTS) continue;
-        if (error instanceof LaneLostError) throw new AppError('WORKER_LOST', LOST_SENTENCE, { cause: error });
-        throw error;
+        if (error instanceof LaneLostError && ++losses > MAX_LOSSES)
+          throw new AppError('WORKER_LOST', LOST_SENTENCE, { cause: error });
+        if (!(error instanceof TransientError) || attempts >= ATTEMPTS) throw error;
+        const delay = BACKOFF.delay * 2 ** (attempts - 1);
+        await sleep(delay * (1 - BACKOFF.jitter * Math.random()), undefined, { signal }).catch(() => {
+          throw signal.reason;
+        });
       }
     }
   }
