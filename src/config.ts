@@ -178,6 +178,7 @@ const Environment = z.object({
   DASHBOARD_PASSWORD: text,
   DASHBOARD_USERS: dashboardUsers,
   OTEL_EXPORTER_OTLP_ENDPOINT: text,
+  AUTOSCALE_FILE: text,
   // The supervisor tells its children with these which of several they are; nobody else sets them.
   RECOGNIZE_SUPERVISED: flag(false),
 });
@@ -228,6 +229,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
   }
   const machine = readMachineLimits();
   const choice = chooseSlots(machine, env.WORKER_CONCURRENCY);
+  if (env.AUTOSCALE_FILE !== undefined && !existsSync(env.AUTOSCALE_FILE)) {
+    throw new StartError('Wrong setting: AUTOSCALE_FILE names a file that is not there.');
+  }
+  const autoscaleFile = resolve(env.AUTOSCALE_FILE ?? 'autoscale.json');
   const dataDir = resolve(env.DATA_DIR);
   const uploadDir = resolve(env.UPLOAD_FOLDER ?? resolve(dataDir, 'uploads'));
   return Object.freeze({
@@ -288,6 +293,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
       maxTasksPerChild: env.WORKER_MAX_TASKS_PER_CHILD,
       graceSeconds: env.GRACE_PERIOD,
     },
+    /** Where the rules are by which workers are added and removed; undefined where there are none. */
+    autoscaleFile: existsSync(autoscaleFile) ? autoscaleFile : undefined,
     ttl: { resultSeconds: env.RESULT_TTL, uploadSeconds: env.UPLOAD_TTL },
   });
 }

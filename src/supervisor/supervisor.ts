@@ -1,12 +1,15 @@
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
+import type { AutoscaleRules } from '../autoscale/policy.ts';
 import { type Config, childEnvironment } from '../config.ts';
-import { KIND_NAMES } from '../contract/kinds.ts';
+import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
 import type { Logger } from '../log.ts';
 import { lockDataFolder } from './data-lock.ts';
 import { browserUrl, requireDistinctPorts, requireFreePort, type WantedPort } from './ports.ts';
 import { keepRedis } from './redis-keeper.ts';
 import { type ServiceProcess, startServiceProcess } from './service-process.ts';
 import { listenForStop } from './stop-signals.ts';
+import { createWorkerFleet } from './worker-fleet.ts';
 
 /** Over GRACE_PERIOD: what a worker takes to hand back what it could not finish. */
 const HAND_BACK_MS = 1300;
@@ -72,9 +75,23 @@ async function stopAll(processes: readonly ServiceProcess[], graceMs: number, fo
   force.removeEventListener('abort', onForce);
 }
 
+/** The rules of AUTOSCALE_FILE, where there are any. @throws StartError where they are wrong */
+async function autoscaleRules({ autoscaleFile, worker }: Config, log: Logger): Promise<AutoscaleRules | undefined> {
+  if (autoscaleFile === undefined) return undefined;
+  const { readRules } = await import('../autoscale/policy.ts');
+  const rules = readRules(autoscaleFile);
+  const most = KIND_NAMES.reduce((sum, kind) => sum + (rules.workers[kind]?.max ?? 1), 0) * worker.concurrency;
+  if (most > availableParallelism())
+    log.warn(
+      { detection_processes: most, cores: availableParallelism() },
+      'autoscaling may start more detection processes than there are cores; lower WORKER_CONCURRENCY or max',
+    );
+  return rules;
+}
+
 /**
  * Runs the whole service: the embedded Redis where REDIS_URL is unset, web, one worker of each kind and the dashboard
- * (in sync mode web alone). Starts again what dies. Resolves when SIGINT, SIGTERM or SIGHUP has ended all of it: first
+ * (in sync mode web alone); with rules in AUTOSCALE_FILE further workers as they ask for. Starts again what dies. Resolves when SIGINT, SIGTERM or SIGHUP has ended all of it: first
  * the processes, each finishing what it does within GRACE_PERIOD, then Redis.
  *
  * @throws StartError when the data folder or a port is taken, or when Redis or a process cannot start
@@ -91,6 +108,7 @@ export async function runSupervisor(config: Config, log: Logger): Promise<void> 
     const lock = await lockDataFolder(config.paths.data);
     undo.push(() => lock.release());
     for (const wanted of ports) await requireFreePort(wanted);
+    const rules = config.mode === 'async' ? await autoscaleRules(config, log) : undefined;
 
     let redisUrl = config.redis.url;
     if (config.mode === 'async' && redisUrl === undefined) {
@@ -101,15 +119,16 @@ export async function runSupervisor(config: Config, log: Logger): Promise<void> 
     if (signals.stop.aborted) return;
 
     const shared = { RECOGNIZE_SUPERVISED: 'true', ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }) };
-    const processes = plans.map(({ role, environment }) =>
+    const start = (role: string, environment: Record<string, string>) =>
       startServiceProcess({
         role,
         entry: join(config.paths.root, 'src/main.ts'),
         environment: childEnvironment({ ...shared, ...environment }),
         log,
-      }),
-    );
-    undo.push(() => stopAll(processes, config.worker.graceSeconds * 1000 + HAND_BACK_MS, signals.force, log));
+      });
+    const processes = plans.map(({ role, environment }) => start(role, environment));
+    const running = new Set(processes);
+    undo.push(() => stopAll([...running], config.worker.graceSeconds * 1000 + HAND_BACK_MS, signals.force, log));
 
     const waitingFor = new Set(plans.map(({ role }) => role));
     const allReady = Promise.all(
@@ -125,6 +144,15 @@ export async function runSupervisor(config: Config, log: Logger): Promise<void> 
       say(`Still waiting for ${[...waitingFor].join(', ')}: ${where}.`);
     }, SLOW_START_MS);
     undo.push(async () => clearTimeout(slowStart));
+
+    if (rules !== undefined) {
+      // Only the first worker of a kind has HEALTH_PORT; an empty value also wins over .env.
+      const further = (kind: Kind) => start(`worker:${kind}`, { HEALTH_PORT: '' });
+      const fleet = createWorkerFleet(further, running, config.worker.graceSeconds * 1000 + HAND_BACK_MS, log);
+      const { runAutoscaler } = await import('../autoscale/run-autoscaler.ts');
+      const autoscaler = runAutoscaler({ ...config.redis, url: redisUrl }, rules, fleet, log);
+      undo.push(() => autoscaler.stop());
+    }
 
     const stopped = whenAborted(signals.stop);
     await Promise.race([allReady, stopped]);

@@ -1,0 +1,59 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
+import type { Logger } from '../log.ts';
+import { decide } from './decide.ts';
+import type { AutoscaleRules, Figures } from './policy.ts';
+
+/** What starts and ends workers. */
+export type Driver = {
+  /** Workers of a kind that run or are being started, without those that are on their way out. */
+  count(kind: Kind): Promise<number>;
+  /** Brings their number to `workers`. Those that go are told to drain, and are not waited for. */
+  scale(kind: Kind, workers: number): Promise<void>;
+};
+
+/**
+ * Looks at the queues again and again and has workers added and removed by the rules. A look or a change that fails is
+ * logged and made anew the next time.
+ */
+export function startAutoscaler(
+  rules: AutoscaleRules,
+  readFigures: (kind: Kind) => Promise<Figures>,
+  driver: Driver,
+  log: Logger,
+): { stop(): Promise<void> } {
+  const stopped = new AbortController();
+  const changedAt = new Map<Kind, number>();
+
+  async function look(kind: Kind): Promise<void> {
+    const policy = rules.workers[kind];
+    if (policy === undefined) return;
+    const [figures, workers] = await Promise.all([readFigures(kind), driver.count(kind)]);
+    if (stopped.signal.aborted) return;
+    const decision = decide(policy, rules.timezone, workers, figures, changedAt.get(kind), Date.now());
+    log.debug({ kind, workers, decision, figures }, 'looked at a queue');
+    if (decision.workers === workers) return;
+    log.info({ kind, from: workers, to: decision.workers, reason: decision.reason, figures }, 'changing the workers');
+    changedAt.set(kind, Date.now());
+    await driver.scale(kind, decision.workers);
+  }
+
+  async function run(): Promise<void> {
+    while (!stopped.signal.aborted) {
+      for (const kind of KIND_NAMES) {
+        await look(kind).catch((error: unknown) => {
+          if (!stopped.signal.aborted) log.warn({ kind, err: error }, 'autoscaling failed; it is tried again');
+        });
+      }
+      await sleep(rules.every_s * 1000, undefined, { signal: stopped.signal }).catch(() => undefined);
+    }
+  }
+
+  const running = run();
+  return {
+    async stop() {
+      stopped.abort();
+      await running;
+    },
+  };
+}
