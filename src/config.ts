@@ -102,9 +102,54 @@ const dashboardUsers = list.transform((entries, context) =>
   }),
 );
 
-/** Settings that the contract names and this version does not have yet: setting one must not pass silently. */
-const notYet = (what: string) =>
-  z.preprocess(blankIsUnset, z.undefined({ error: `is not supported by this version (${what})` }).optional());
+const BUCKET_URL = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:\/([A-Za-z0-9!_.*'()/-]*))?$/;
+
+/** `s3://bucket/prefix`; the prefix comes out empty or with a slash at its end. */
+const storageUrl = z.preprocess(
+  blankIsUnset,
+  z
+    .string()
+    .trim()
+    .regex(BUCKET_URL, 'must look like s3://bucket or s3://bucket/prefix')
+    .transform((value) => {
+      const [, bucket = '', path = ''] = BUCKET_URL.exec(value) ?? [];
+      const folders = path.split('/').filter(Boolean);
+      return { bucket, prefix: folders.map((folder) => `${folder}/`).join('') };
+    })
+    .optional(),
+);
+
+const httpUrl = z.preprocess(
+  blankIsUnset,
+  z
+    .string()
+    .trim()
+    .refine(
+      (value) => URL.canParse(value) && /^https?:$/.test(new URL(value).protocol),
+      'must be a URL such as https://s3.example.org',
+    )
+    .optional(),
+);
+
+const ENCRYPTION_KEY_BYTES = 32;
+
+/** `id:base64 of 32 bytes`, several separated by commas. */
+const encryptionKeys = list.transform((entries, context) => {
+  const refuse = (message: string) => {
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  };
+  const ids = new Set<string>();
+  return entries.map((entry) => {
+    const [, id = '', encoded = ''] = /^([A-Za-z0-9_.-]{1,32}):([A-Za-z0-9+/_-]{43}=?)$/.exec(entry) ?? [];
+    const secret = new Uint8Array(Buffer.from(encoded, 'base64'));
+    if (secret.length !== ENCRYPTION_KEY_BYTES)
+      return refuse('must be id:key with a key of 32 bytes as base64 (`openssl rand -base64 32`), more after commas');
+    if (ids.has(id)) return refuse('must not have two keys of one id');
+    ids.add(id);
+    return { id, secret };
+  });
+});
 
 const redisUrl = z.preprocess(
   blankIsUnset,
@@ -132,7 +177,14 @@ const Environment = z.object({
   METRICS_TOKEN: text,
   DATA_DIR: textOr('data'),
   UPLOAD_FOLDER: text,
-  STORAGE_URL: notYet('files live in UPLOAD_FOLDER'),
+  STORAGE_URL: storageUrl,
+  S3_ENDPOINT: httpUrl,
+  S3_FORCE_PATH_STYLE: z.preprocess(blankIsUnset, z.stringbool().optional()),
+  AWS_REGION: text,
+  AWS_DEFAULT_REGION: text,
+  AWS_ACCESS_KEY_ID: text,
+  AWS_SECRET_ACCESS_KEY: text,
+  AWS_SESSION_TOKEN: text,
   TMP_DIR: text,
   MODELS_DIR: textOr('models'),
   MODELS_MIRROR: list,
@@ -170,7 +222,7 @@ const Environment = z.object({
   RESULT_TTL: integerOr(86400, 1),
   UPLOAD_TTL: integerOr(86400, 1),
   MAX_QUEUE_LENGTH: integerOr(0, 0),
-  RESULT_ENCRYPTION_KEY: notYet('results are stored in plain text'),
+  RESULT_ENCRYPTION_KEY: encryptionKeys,
   API_KEYS: apiKeys,
   API_RATE_LIMIT: rateLimit,
   CORS_ORIGINS: origins,
@@ -200,6 +252,21 @@ function explain(error: z.ZodError): string {
     .join('; ');
 }
 
+/** Stores of one's own mostly know no names of buckets in their host name, and no regions. */
+function bucketAccess(env: z.infer<typeof Environment>) {
+  const isOwn = env.S3_ENDPOINT !== undefined;
+  const { AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret, AWS_SESSION_TOKEN: token } = env;
+  return {
+    endpoint: env.S3_ENDPOINT,
+    forcePathStyle: env.S3_FORCE_PATH_STYLE ?? isOwn,
+    region: env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? (isOwn ? 'us-east-1' : undefined),
+    credentials:
+      id === undefined || secret === undefined
+        ? undefined
+        : { accessKeyId: id, secretAccessKey: secret, ...(token === undefined ? {} : { sessionToken: token }) },
+  };
+}
+
 /**
  * Reads and validates the environment; the only place that does.
  *
@@ -226,6 +293,12 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
     throw new StartError(
       'Wrong setting: REDIS_CA_FILE goes with TLS; let REDIS_URL begin with rediss instead of redis.',
     );
+  }
+  if (
+    env.STORAGE_URL !== undefined &&
+    (env.AWS_ACCESS_KEY_ID === undefined) !== (env.AWS_SECRET_ACCESS_KEY === undefined)
+  ) {
+    throw new StartError('Wrong setting: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together; set both or none.');
   }
   const machine = readMachineLimits();
   const choice = chooseSlots(machine, env.WORKER_CONCURRENCY);
@@ -265,6 +338,8 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
       manifest: resolve(PROJECT_ROOT, 'models', 'manifest.json'),
       logs: resolve(env.LOG_DIR),
     },
+    bucket: env.STORAGE_URL === undefined ? undefined : { ...env.STORAGE_URL, ...bucketAccess(env) },
+    encryptionKeys: env.RESULT_ENCRYPTION_KEY,
     logLevel: env.LOG_LEVEL,
     logRotation: { rotateBytes: env.LOG_ROTATE_BYTES, keepFiles: env.LOG_KEEP_FILES, keepDays: env.LOG_KEEP_DAYS },
     limits: {

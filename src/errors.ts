@@ -63,6 +63,14 @@ export class TransientError extends Error {
   }
 }
 
+/** Stored files cannot be read or written at the moment. */
+export class StorageError extends TransientError {
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super(message, options);
+    this.name = 'StorageError';
+  }
+}
+
 /** The detection process ended while it worked on a task. */
 export class LaneLostError extends TransientError {
   constructor(message: string, options: { cause?: unknown } = {}) {

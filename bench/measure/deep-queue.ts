@@ -5,6 +5,7 @@ import { listenForEnds } from '../../src/queue/ended.ts';
 import { openQueues } from '../../src/queue/queues.ts';
 import { connectPatient, connectSubscriber, disconnect } from '../../src/queue/redis.ts';
 import { createTaskService } from '../../src/queue/tasks.ts';
+import { NO_KEYS } from '../../src/sealing/keyring.ts';
 import { newBase, originalName } from '../../src/storage/names.ts';
 import type { Context } from '../context.ts';
 import { type Connection, openConnection } from '../load/connection.ts';
@@ -23,7 +24,7 @@ async function fill(redisUrl: string, model: string, tasks: number): Promise<voi
   const redis = connectPatient(settings, logger);
   const subscriber = connectSubscriber(settings, logger);
   const queues = openQueues(redis);
-  const limits = { resultTtlSeconds: DAY_SECONDS, maxQueueLength: 0 };
+  const limits = { resultTtlSeconds: DAY_SECONDS, maxQueueLength: 0, keyring: NO_KEYS };
   const service = createTaskService(redis, queues, listenForEnds(subscriber), limits, logger);
   const submit = () => {
     const base = newBase();

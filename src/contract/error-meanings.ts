@@ -20,7 +20,7 @@ export const ERROR_MEANINGS: Record<ErrorCode, string> = {
   WORKER_LOST: 'The process that worked on the task died twice.',
   NOT_IN_SYNC_MODE: 'The service runs without a queue, where this does not exist.',
   MODEL_UNAVAILABLE: 'There is no model for this task; the message names the command that fetches one.',
-  QUEUE_UNAVAILABLE: 'Redis does not answer; nothing was kept of the request.',
+  QUEUE_UNAVAILABLE: 'Redis or the file storage does not answer; nothing was kept of the request.',
   QUEUE_FULL: 'Too many tasks are waiting.',
   TIMEOUT: 'The task took longer than it may.',
 };

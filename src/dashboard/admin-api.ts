@@ -26,6 +26,7 @@ import type { TaskLookup } from '../queue/task-lookup.ts';
 import { searchTasks } from '../queue/task-search.ts';
 import type { TaskService } from '../queue/task-service.ts';
 import { giveOrder, type WorkerOrder } from '../queue/worker-orders.ts';
+import type { Keyring } from '../sealing/keyring.ts';
 import { parseRequest } from './admin-requests.ts';
 import { readLogTail } from './log-tail.ts';
 import { roleOf, userOf } from './login.ts';
@@ -42,6 +43,7 @@ export type AdminSources = {
   tasks: Pick<TaskService, 'cancel'>;
   actions: TaskActions;
   files: FileSource;
+  keyring: Keyring;
   logFolder: string;
   log: Logger;
 };
@@ -130,7 +132,8 @@ function handlers(sources: AdminSources): Record<string, Handler> {
 
   async function cancel(taskId: string): Promise<ActionOutcome> {
     const { files } = await tasks.cancel(taskId, null);
-    await Promise.all(files.map((name) => sources.files.remove(name).catch(() => undefined)));
+    const [original] = files;
+    if (original !== undefined) await sources.files.removeAll(original).catch(() => undefined);
     return { applied: true, message: 'The task is cancelled.' };
   }
 
@@ -188,7 +191,7 @@ function handlers(sources: AdminSources): Record<string, Handler> {
       const selection = call.body as ReturnType<typeof RetryOrder.parse>;
       return audited(call, 'retry tasks', describeSelection(selection), () => retrySelection(selection));
     },
-    get_task_detail: (call) => readTaskDetail(redis, lookup, parameter(call, 'id'), roleOf(call.response)),
+    get_task_detail: (call) => readTaskDetail(sources, parameter(call, 'id'), roleOf(call.response)),
     get_task_file: (call) =>
       sendTaskFile(sources, parameter(call, 'id'), parameter(call, 'role'), call.request, call.response),
     cancel_task: (call) => audited(call, 'cancel task', parameter(call, 'id'), () => cancel(parameter(call, 'id'))),

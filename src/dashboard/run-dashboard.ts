@@ -6,19 +6,25 @@ import { KIND_NAMES } from '../contract/kinds.ts';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { createHistoryReader } from '../queue/history-reader.ts';
+import { checkKeys } from '../queue/key-record.ts';
 import { openQueues } from '../queue/queues.ts';
-import { connectFailFast, disconnect } from '../queue/redis.ts';
+import { connected, connectFailFast, disconnect } from '../queue/redis.ts';
 import { createTaskActions } from '../queue/task-actions.ts';
 import { lookUpTasks } from '../queue/task-lookup.ts';
 import { createTaskService } from '../queue/tasks.ts';
+import { createKeyring } from '../sealing/keyring.ts';
+import { storageSettings } from '../storage/settings.ts';
+import { openStoredFiles } from '../storage/storage.ts';
 import { resolveAccounts } from './accounts.ts';
 import { createDashboardApp } from './app.ts';
-import { filesOfFolder } from './folder-files.ts';
 
 export type RunningDashboard = { url: string; stop(): Promise<void> };
 
 /** Answers that are under way when the dashboard stops get so long to finish, in ms. */
 const STOP_GRACE_MS = 2000;
+
+/** How long the keys in use are asked for, in ms; the dashboard itself does not wait for Redis. */
+const REDIS_PATIENCE_MS = 10_000;
 
 function listen(server: Server, host: string, port: number): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -53,7 +59,8 @@ export async function runDashboard(
   print: (line: string) => void = printPlainly,
 ): Promise<RunningDashboard> {
   const redis = connectFailFast(config.redis, log);
-  const queues = openQueues(redis);
+  const keyring = createKeyring(config.encryptionKeys);
+  const queues = openQueues(redis, keyring);
 
   async function close(): Promise<void> {
     await Promise.all(KIND_NAMES.map((kind) => queues[kind].close().catch(() => undefined)));
@@ -63,15 +70,16 @@ export async function runDashboard(
   async function open(): Promise<{ server: Server; url: string; login: boolean }> {
     const accounts = await resolveAccounts(config.dashboard, config.paths.data, print);
     const { metricsToken, trustProxyHops } = config.web;
-    const lookup = lookUpTasks(redis, queues, config.ttl.resultSeconds);
-    const settings = { resultTtlSeconds: config.ttl.resultSeconds, maxQueueLength: 0 };
+    const lookup = lookUpTasks(redis, queues, config.ttl.resultSeconds, keyring);
+    const settings = { resultTtlSeconds: config.ttl.resultSeconds, maxQueueLength: 0, keyring };
     const admin = {
       history: createHistoryReader(redis),
       lookup,
       // Nobody waits here for the end of a task.
       tasks: createTaskService(redis, queues, { once: () => () => undefined, isListening: () => false }, settings, log),
       actions: createTaskActions(redis, queues, lookup),
-      files: filesOfFolder(config.paths.uploads),
+      files: await openStoredFiles(storageSettings(config), keyring),
+      keyring,
       logFolder: config.paths.logs,
     };
     const app = createDashboardApp({ redis, queues, admin, accounts, metricsToken, trustProxyHops, log });
@@ -85,6 +93,9 @@ export async function runDashboard(
     throw error;
   });
   log.info({ url, login }, 'dashboard ready');
+  connected(redis, REDIS_PATIENCE_MS)
+    .then(() => checkKeys(redis, keyring, config.ttl.uploadSeconds, log))
+    .catch((error: unknown) => log.warn({ err: error }, 'could not look which encryption keys are in use'));
 
   return {
     url,

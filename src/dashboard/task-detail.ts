@@ -2,11 +2,12 @@ import type { Redis } from 'ioredis';
 import type { TaskDetail, TimelineEntry } from '../contract/admin.ts';
 import { isFinished, type Task } from '../contract/task.ts';
 import { AppError } from '../errors.ts';
-import { readTrail } from '../queue/attempts.ts';
+import { openStack, readTrail } from '../queue/attempts.ts';
 import { KEYS } from '../queue/keys.ts';
 import type { TaskLookup } from '../queue/task-lookup.ts';
 import { publicPriority } from '../queue/task-rows.ts';
 import { readJobData } from '../queue/task-view.ts';
+import type { Keyring } from '../sealing/keyring.ts';
 import type { Role } from './accounts.ts';
 import { publicReason } from './presentation.ts';
 
@@ -45,8 +46,7 @@ function timelineOf(task: Task, trail: string, role: Role): TimelineEntry[] {
 
 /** All that is known of a task. @throws AppError TASK_NOT_FOUND */
 export async function readTaskDetail(
-  redis: Redis,
-  lookup: TaskLookup,
+  { redis, lookup, keyring }: { redis: Redis; lookup: TaskLookup; keyring: Keyring },
   taskId: string,
   role: Role,
 ): Promise<TaskDetail> {
@@ -68,7 +68,7 @@ export async function readTaskDetail(
         : { mime: data.file.mime, bytes: data.file.bytes, width: data.file.width, height: data.file.height },
     priority: stored === undefined ? null : publicPriority(stored.job.priority ?? 0),
     timeline: timelineOf(task, trail ?? '', role),
-    stack: role === 'admin' ? (stack ?? null) : null,
+    stack: role === 'admin' && stack ? openStack(keyring, stack, taskId) : null,
     // What a cancelled task left behind is removed.
     original_url: file('original', data !== undefined && !isRevoked),
     annotated_url: file('annotated', typeof data?.annotated === 'string' && task.state === 'SUCCESS'),

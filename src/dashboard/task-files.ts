@@ -10,7 +10,8 @@ import { detectionsName, parseName } from '../storage/names.ts';
 export type FileSource = {
   /** Undefined where there is no such file here. */
   open(name: string): Promise<{ bytes: number; read(from: number, to: number): AsyncIterable<Uint8Array> } | undefined>;
-  remove(name: string): Promise<void>;
+  /** Removes a file and all that was made of it. */
+  removeAll(name: string): Promise<void>;
 };
 
 /** What clients sent is shown and never run. */

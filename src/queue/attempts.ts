@@ -1,5 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { QueueName } from '../contract/kinds.ts';
+import type { Keyring } from '../sealing/keyring.ts';
+import { isSealedText, openText, sealText } from '../sealing/values.ts';
 import { KEYS } from './keys.ts';
 import { LOCK_DURATION_MS } from './queues.ts';
 
@@ -55,6 +57,25 @@ const STACK_LENGTH = 4000;
 const trailLine = (what: 'b' | 'e', text: string) =>
   `${what} ${Date.now()} ${text.replaceAll('\n', ' ').slice(0, 300)}`;
 
+/** Of a sentence that may speak of a client's file only its code is kept where files are encrypted. */
+const codeOnly = (how: string) => /^([A-Z_]+): /.exec(how)?.[1] ?? how;
+
+const stackContext = (taskId: string) => `stack of task ${taskId}`;
+
+function sealStack({ current }: Keyring, stack: string, taskId: string): string {
+  return current === undefined || stack === '' ? stack : sealText(current, stack, stackContext(taskId));
+}
+
+/** The field `stack` of a job as it was written. */
+export function openStack(keyring: Keyring, stack: string, taskId: string): string {
+  if (!isSealedText(stack)) return stack;
+  try {
+    return openText(keyring, stack, stackContext(taskId));
+  } catch {
+    return 'encrypted with a key that is not there';
+  }
+}
+
 export type TrailEntry = { what: 'begun'; at: number; worker: string } | { what: 'ended'; at: number; how: string };
 
 /** The beginnings and ends of a task's attempts, the oldest first; of very many only the last. Times in ms. */
@@ -92,10 +113,15 @@ export type Attempts = {
  *
  * @param worker the id under which this process renews its {@link KEYS.alive}, and its name
  */
-export function trackAttempts(redis: Redis, queue: QueueName, worker: { id: string; name: string }): Attempts {
+export function trackAttempts(
+  redis: Redis,
+  queue: QueueName,
+  worker: { id: string; name: string },
+  keyring: Keyring,
+): Attempts {
   async function leave(taskId: string, word: '0' | '1' | 'ended', { how, cause }: AttemptEnd): Promise<number> {
     const stack = cause instanceof Error ? (cause.stack ?? cause.message) : cause === undefined ? '' : String(cause);
-    const line = trailLine('e', how);
+    const line = trailLine('e', keyring.current === undefined ? how : codeOnly(how));
     const left = await redis.eval(
       LEAVE_SCRIPT,
       1,
@@ -103,7 +129,7 @@ export function trackAttempts(redis: Redis, queue: QueueName, worker: { id: stri
       worker.id,
       word,
       line,
-      stack.slice(0, STACK_LENGTH),
+      sealStack(keyring, stack.slice(0, STACK_LENGTH), taskId),
     );
     return Number(left);
   }

@@ -49,6 +49,9 @@ export const KEYS = {
   /** A worker's answer to an order. */
   orderReply: (orderId: string) => key('order', orderId),
   sweepLease: () => key('lease', 'sweep'),
+  fileSweepLease: () => key('lease', 'sweep', 'files'),
+  /** Hash of the encryption keys in use: by id when last, and a fingerprint. */
+  encryptionKeys: () => key('encryption', 'keys'),
 } as const;
 
 export const CHANNELS = {

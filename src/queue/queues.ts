@@ -1,7 +1,9 @@
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { KIND_NAMES, KINDS, type Kind } from '../contract/kinds.ts';
+import { type Keyring, NO_KEYS } from '../sealing/keyring.ts';
 import { PREFIX } from './keys.ts';
+import { sealingBackend } from './sealed-jobs.ts';
 
 export type Queues = Record<Kind, Queue>;
 
@@ -23,9 +25,9 @@ export const MAX_LOSSES = 1;
 export const MAX_STARTS = 50;
 
 /** The producers' side of every queue, all on one connection. */
-export function openQueues(connection: Redis): Queues {
+export function openQueues(connection: Redis, keyring: Keyring = NO_KEYS): Queues {
   const open = (kind: Kind) => {
-    const queue = new Queue(KINDS[kind].queue, {
+    const options = {
       connection,
       prefix: PREFIX,
       // Without these two a queue made while Redis is away would stay broken for ever.
@@ -33,7 +35,8 @@ export function openQueues(connection: Redis): Queues {
       skipVersionCheck: true,
       // Stack traces belong into logs, not into every job.
       defaultJobOptions: { attempts: ATTEMPTS, backoff: BACKOFF, stackTraceLimit: 0 },
-    });
+    };
+    const queue: Queue = new Queue(KINDS[kind].queue, options, sealingBackend(keyring));
     // The connection reports its own faults; without a listener the queue's echo would end the process.
     queue.on('error', () => undefined);
     return queue;

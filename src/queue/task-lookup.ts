@@ -2,10 +2,12 @@ import type { Job } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
 import { Task } from '../contract/task.ts';
+import type { Keyring } from '../sealing/keyring.ts';
+import { openText, sealText } from '../sealing/values.ts';
 import { REVOKED_REASON } from './failure.ts';
 import { KEYS } from './keys.ts';
 import type { Queues } from './queues.ts';
-import { hasEnded, type OpenState, viewTask } from './task-view.ts';
+import { hasEnded, type OpenState, UNKNOWN_OPTIONS, viewTask } from './task-view.ts';
 
 /** Ids of tasks are UUIDs. */
 const TASK_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -25,11 +27,32 @@ export type TaskLookup = {
   load(taskId: string, owner: string | null, kind?: Kind): Promise<Found | undefined>;
 };
 
-type RevokedRecord = { owner: string | null; task: unknown };
+type RevokedRecord = {
+  owner: string | null;
+  task: object;
+  /** The task's options, where they are encrypted. */
+  sealed?: string;
+};
 
-export function revokedRecord(owner: string | null, task: Task): string {
-  const record: RevokedRecord = { owner, task };
-  return JSON.stringify(record);
+const optionsContext = (taskId: string) => `options of task ${taskId}`;
+
+export function revokedRecord({ current }: Keyring, owner: string | null, task: Task): string {
+  if (current === undefined) return JSON.stringify({ owner, task } satisfies RevokedRecord);
+  const { options, ...rest } = task;
+  const sealed = sealText(current, JSON.stringify(options), optionsContext(task.task_id));
+  return JSON.stringify({ owner, task: rest, sealed } satisfies RevokedRecord);
+}
+
+function readRevoked(keyring: Keyring, record: string, taskId: string): { owner: string | null; task: Task } {
+  const { owner, task, sealed } = JSON.parse(record) as RevokedRecord;
+  if (sealed === undefined) return { owner, task: Task.parse(task) };
+  let options: unknown = UNKNOWN_OPTIONS;
+  try {
+    options = JSON.parse(openText(keyring, sealed, optionsContext(taskId)));
+  } catch {
+    // That it was cancelled can be said all the same.
+  }
+  return { owner, task: Task.parse({ ...task, options }) };
 }
 
 /** Name of the API key that posted a job, null where keys are off. */
@@ -39,7 +62,7 @@ export function ownerOf(job: Job): string | null {
 }
 
 /** Reads tasks as they stand in Redis. */
-export function lookUpTasks(redis: Redis, queues: Queues, resultTtlSeconds: number): TaskLookup {
+export function lookUpTasks(redis: Redis, queues: Queues, resultTtlSeconds: number, keyring: Keyring): TaskLookup {
   async function findJob(taskId: string, known?: Kind): Promise<StoredJob | undefined> {
     const kinds = known === undefined ? KIND_NAMES : [known];
     const jobs = await Promise.all(kinds.map(async (kind) => ({ kind, job: await queues[kind].getJob(taskId) })));
@@ -79,11 +102,11 @@ export function lookUpTasks(redis: Redis, queues: Queues, resultTtlSeconds: numb
       // The record may have been written, and have ended the job, between the two questions.
       const record = early ?? (found?.job.failedReason === REVOKED_REASON ? await redis.get(key) : null);
       if (record !== null) {
-        const revoked = JSON.parse(record) as RevokedRecord;
-        const task = Task.parse(revoked.task);
-        const endedAt = Date.parse(task.finished_at ?? task.created_at);
-        if (isPast(endedAt) || (owner !== null && revoked.owner !== owner)) return undefined;
-        return { task, stored: found };
+        const revoked = readRevoked(keyring, record, taskId);
+        const { finished_at, created_at } = revoked.task;
+        if (isPast(Date.parse(finished_at ?? created_at)) || (owner !== null && revoked.owner !== owner))
+          return undefined;
+        return { task: revoked.task, stored: found };
       }
       if (found === undefined || (found.job.finishedOn !== undefined && isPast(found.job.finishedOn))) return undefined;
       if (owner !== null && ownerOf(found.job) !== owner) return undefined;

@@ -11,8 +11,8 @@ export type OpenState = 'waiting' | 'active' | 'delayed';
 
 const isoTime = (ms: number | undefined) => (ms === undefined ? undefined : new Date(ms).toISOString());
 
-/** What a task shows whose job was written by another version of the service. */
-const UNKNOWN_OPTIONS: TaskOptions = {
+/** What a task shows whose job was written by another version of the service, or with another key. */
+export const UNKNOWN_OPTIONS: TaskOptions = {
   model: 'unknown',
   confidence: 0,
   nms: 0,

@@ -4,6 +4,7 @@ import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
 import { isFinished, type Task, type TaskState } from '../contract/task.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import type { Keyring } from '../sealing/keyring.ts';
 import type { EndedListener } from './ended.ts';
 import { CHANNELS, KEYS } from './keys.ts';
 import type { Queues } from './queues.ts';
@@ -13,7 +14,7 @@ import type { Submission, Submitted, TaskService } from './task-service.ts';
 import { submitTasks } from './task-submission.ts';
 import { hasEnded, readJobData, revokedTask } from './task-view.ts';
 
-type Settings = { resultTtlSeconds: number; maxQueueLength: number };
+type Settings = { resultTtlSeconds: number; maxQueueLength: number; keyring: Keyring };
 
 /** A record of a cancelled task outlives its job by this much, so that the job never shows through. */
 const REVOKED_MARGIN_SECONDS = 120;
@@ -58,7 +59,7 @@ export function createTaskService(
   settings: Settings,
   log: Logger,
 ): TaskService {
-  const lookup = lookUpTasks(redis, queues, settings.resultTtlSeconds);
+  const lookup = lookUpTasks(redis, queues, settings.resultTtlSeconds, settings.keyring);
   const entering = Object.fromEntries(KIND_NAMES.map((kind) => [kind, 0])) as Record<Kind, number>;
   const submit = submitTasks(redis, queues, lookup, settings.resultTtlSeconds);
 
@@ -117,7 +118,7 @@ export function createTaskService(
       2,
       KEYS.job(job.queueName, taskId),
       KEYS.revoked(taskId),
-      revokedRecord(ownerOf(job), revokedTask(task, new Date())),
+      revokedRecord(settings.keyring, ownerOf(job), revokedTask(task, new Date())),
       settings.resultTtlSeconds + REVOKED_MARGIN_SECONDS,
     );
     if (outcome === 'missing') throw notFound();

@@ -70,10 +70,15 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
     upload: Upload,
     base: string,
     options: TaskOptions,
+    gone: AbortSignal,
   ): Promise<{ file: StoredFile; annotated: string | null }> {
     const header = await probeUpload(media, upload, { pixels: config.limits.imagePixels });
     const name = originalName(base, header.extension);
-    await storage.commit(upload.path, name);
+    await storage.commit(upload.path, name, gone).catch((error: unknown) => {
+      // An answer that never came may have been a yes.
+      storage.remove(name).catch(() => undefined);
+      throw error;
+    });
     return {
       file: {
         name,
@@ -93,6 +98,7 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
     kind: Kind,
     media: Media,
     upload: Upload,
+    gone: AbortSignal,
   ): Promise<{ submission: Submission; waitMs: number | undefined }> {
     try {
       const { options: asked, waitMs } = readDetectionRequest(
@@ -105,7 +111,7 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
       const options = completeOptions(kind, media, model, asked, config);
       const key = readIdempotencyKey(request);
       const base = newBase();
-      const stored = await store(media, upload, base, options);
+      const stored = await store(media, upload, base, options, gone);
       const idempotency =
         key === undefined ? undefined : { key, fingerprint: fingerprint(kind, media, asked, upload.sha256) };
       return {
@@ -155,8 +161,9 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
   function handler(kind: Kind, media: Media): RequestHandler {
     return async (request, response) => {
       const upload = await readUpload(request, response);
-      const { submission, waitMs } = await prepare(request, kind, media, upload);
-      if (sync !== undefined) sendData(response, 200, await sync.run(submission, clientGone(response)));
+      const gone = clientGone(response);
+      const { submission, waitMs } = await prepare(request, kind, media, upload, gone);
+      if (sync !== undefined) sendData(response, 200, await sync.run(submission, gone));
       else if (tasks !== undefined) await answerQueued(tasks, submission, waitMs, response);
     };
   }

@@ -1,13 +1,13 @@
 import type { RequestHandler, Router } from 'express';
-import { errorEnvelope } from '../contract/envelope.ts';
 import type { TaskResult } from '../contract/results.ts';
 import { AppError } from '../errors.ts';
 import { annotateImage } from '../media/annotate.ts';
 import { boxesToDraw } from '../media/boxes-to-draw.ts';
 import { isImageMime, mimeOfName } from '../media/media-types.ts';
 import { parseName, type StoredName, urlOf } from '../storage/names.ts';
-import type { Storage } from '../storage/storage.ts';
-import { addRoute } from './http.ts';
+import type { Storage, StoredContent } from '../storage/storage.ts';
+import { addRoute, clientGone } from './http.ts';
+import { sendStored } from './send-stored.ts';
 
 const FILE_HEADERS = {
   'Content-Security-Policy': 'sandbox',
@@ -16,9 +16,6 @@ const FILE_HEADERS = {
   'Content-Disposition': 'inline',
   'Cross-Origin-Resource-Policy': 'cross-origin',
 };
-
-/** The status is 416, for which the contract has no code of its own. */
-const outOfRange = () => new AppError('BAD_REQUEST', 'The file has no bytes in this range.');
 
 const notFound = () => new AppError('NOT_FOUND', 'There is no such file, or it has expired.');
 
@@ -42,15 +39,18 @@ function annotatedCopies(storage: Storage, resultOf: ResultLookup, pixels: numbe
     const mime = original === undefined ? undefined : mimeOfName(result.original_image);
     if (original === undefined || mime === undefined || !isImageMime(mime)) throw notFound();
     const source = `${base}.${original.extension}`;
-    if (!(await storage.has(source))) throw notFound();
+    const local = await storage.fetch(source);
+    if (local === undefined) throw notFound();
     const target = storage.temporaryPath();
     const boxes = boxesToDraw('faces' in result ? { faces: result.faces } : { objects: result.objects });
     try {
-      await annotateImage({ source: storage.localPath(source), mime, boxes }, target, { pixels });
+      await annotateImage({ source: local.path, mime, boxes }, target, { pixels });
       await storage.commit(target, name);
     } catch (error) {
       await storage.discard(target);
       throw error;
+    } finally {
+      await local.release();
     }
   }
 
@@ -67,27 +67,23 @@ function annotatedCopies(storage: Storage, resultOf: ResultLookup, pixels: numbe
 export function addFileRoutes(router: Router, storage: Storage, resultOf: ResultLookup, pixels: number): void {
   const drawAnnotated = annotatedCopies(storage, resultOf, pixels);
 
+  async function openDrawn(name: string, parsed: StoredName, gone: AbortSignal): Promise<StoredContent> {
+    if (parsed.role !== 'annotated') throw notFound();
+    await drawAnnotated(name, parsed);
+    const content = await storage.open(name, gone);
+    if (content === undefined) throw notFound();
+    return content;
+  }
+
   const serve: RequestHandler<{ name: string }> = async (request, response) => {
     const { name } = request.params;
     const parsed = parseName(name);
     const mime = parsed === undefined ? undefined : servedType(name, parsed);
     if (parsed === undefined || mime === undefined) throw notFound();
-    if (!(await storage.has(name))) {
-      if (parsed.role !== 'annotated') throw notFound();
-      await drawAnnotated(name, parsed);
-    }
-    const headers = { ...FILE_HEADERS, 'Content-Type': mime };
-    await new Promise<void>((resolve, reject) => {
-      const options = { root: storage.folder, cacheControl: false, headers };
-      response.sendFile(name, options, (error?: NodeJS.ErrnoException & { status?: number }) => {
-        if (error === undefined || error === null || response.headersSent || error.code === 'ECONNABORTED')
-          return resolve();
-        for (const header of ['Content-Type', 'Content-Disposition', 'Cache-Control']) response.removeHeader(header);
-        if (error.status !== 416) return reject(error.status === 404 ? notFound() : error);
-        response.status(416).json(errorEnvelope(outOfRange()));
-        resolve();
-      });
-    });
+    const gone = clientGone(response);
+    const content = (await storage.open(name, gone)) ?? (await openDrawn(name, parsed, gone));
+    response.set({ ...FILE_HEADERS, 'Content-Type': mime });
+    await sendStored(request, response, content, gone);
   };
 
   addRoute(router, '/uploads/:name', { get: serve as RequestHandler });

@@ -8,12 +8,15 @@ import type { Logger } from '../log.ts';
 import { createCatalog } from '../models/catalog.ts';
 import { listenForEnds } from '../queue/ended.ts';
 import { readHealth, syncHealth } from '../queue/health.ts';
+import { checkKeys } from '../queue/key-record.ts';
 import { KEYS } from '../queue/keys.ts';
 import { queueMetrics, readScaling } from '../queue/metrics.ts';
 import { openQueues } from '../queue/queues.ts';
 import { connected, connectFailFast, connectSubscriber, disconnect } from '../queue/redis.ts';
 import { createTaskService } from '../queue/tasks.ts';
-import { openLocalStorage } from '../storage/storage.ts';
+import { createKeyring } from '../sealing/keyring.ts';
+import { abandonedSeconds, storageSettings } from '../storage/settings.ts';
+import { openStorage } from '../storage/storage.ts';
 import { createSyncService } from '../worker/sync-service.ts';
 import { createApp, type WebDependencies } from './app.ts';
 import { startSweeper } from './sweeper.ts';
@@ -60,27 +63,35 @@ function listen(server: Server, host: string, port: number): Promise<string> {
 
 /** Runs the web process: HTTP in front of the queue, or in sync mode in front of its own detectors. */
 export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
-  const storage = await openLocalStorage(config.paths.uploads, config.paths.tmp);
+  const keyring = createKeyring(config.encryptionKeys);
+  const storage = await openStorage(storageSettings(config), keyring, log);
   const catalog = createCatalog(config.paths.models, config.paths.manifest);
   const wanted = (kind: Kind) => (kind === 'face' ? config.models.face : config.models.object);
   const defaultModel = async (kind: Kind) => (await catalog.defaultFor(kind, wanted(kind)))?.name;
-  const sweep = { resultTtlSeconds: config.ttl.resultSeconds, uploadTtlSeconds: config.ttl.uploadSeconds };
+  const sweep = {
+    resultTtlSeconds: config.ttl.resultSeconds,
+    uploadTtlSeconds: config.ttl.uploadSeconds,
+    abandonedSeconds: abandonedSeconds(config),
+  };
   const owners = config.web.apiKeys.map(({ name }) => name);
 
   async function asyncParts(): Promise<ModeParts> {
     const redis = connectFailFast(config.redis, log);
     const subscriber = connectSubscriber(config.redis, log);
-    const queues = openQueues(redis);
+    const queues = openQueues(redis, keyring);
     // Who is told that the service is there is not to be told a moment later that its queue is not.
     await connected(redis, REDIS_PATIENCE_MS);
     const tasks = createTaskService(
       redis,
       queues,
       listenForEnds(subscriber),
-      { resultTtlSeconds: config.ttl.resultSeconds, maxQueueLength: config.limits.queueLength },
+      { resultTtlSeconds: config.ttl.resultSeconds, maxQueueLength: config.limits.queueLength, keyring },
       log,
     );
-    const sweeper = startSweeper(storage, { redis, queues }, owners, sweep, log);
+    checkKeys(redis, keyring, config.ttl.uploadSeconds, log).catch((error: unknown) =>
+      log.warn({ err: error }, 'could not look which encryption keys are in use'),
+    );
+    const sweeper = startSweeper(storage, { redis, queues, keyring }, owners, sweep, log);
     return {
       redis,
       tasks,

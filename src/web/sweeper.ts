@@ -1,18 +1,22 @@
 import type { Redis } from 'ioredis';
 import { KIND_NAMES } from '../contract/kinds.ts';
 import type { Logger } from '../log.ts';
+import { recordKey } from '../queue/key-record.ts';
 import { KEYS } from '../queue/keys.ts';
 import type { Queues } from '../queue/queues.ts';
-import { derivedNames, parseName } from '../storage/names.ts';
+import type { Keyring } from '../sealing/keyring.ts';
+import { parseName } from '../storage/names.ts';
 import type { Storage } from '../storage/storage.ts';
 
 const SWEEP_EVERY_MS = 60_000;
 const AT_ONCE = 1000;
 
-/** A temporary file that nobody has written to for so long belongs to a process that is gone, in seconds. */
-const ABANDONED_SECONDS = 3600;
-
-type SweepOptions = { resultTtlSeconds: number; uploadTtlSeconds: number };
+type SweepOptions = {
+  resultTtlSeconds: number;
+  uploadTtlSeconds: number;
+  /** A temporary file that nobody has written to for so long belongs to a process that is gone. */
+  abandonedSeconds: number;
+};
 
 /** True where a task that still waits, runs or shows its result names the file. */
 async function isNeeded(redis: Redis | undefined, base: string): Promise<boolean> {
@@ -27,16 +31,17 @@ async function isNeeded(redis: Redis | undefined, base: string): Promise<boolean
 export async function sweepFiles(
   storage: Storage,
   redis: Redis | undefined,
-  uploadTtlSeconds: number,
+  { uploadTtlSeconds, abandonedSeconds }: Pick<SweepOptions, 'uploadTtlSeconds' | 'abandonedSeconds'>,
 ): Promise<number> {
-  let removed = await storage.sweepTemporary(ABANDONED_SECONDS);
+  let removed = await storage.sweepTemporary(abandonedSeconds);
+  let last: string | undefined;
   for await (const { name, ageSeconds } of storage.stored()) {
     const base = parseName(name)?.base;
-    if (base === undefined || ageSeconds < uploadTtlSeconds || (await isNeeded(redis, base))) continue;
-    await storage.remove(name);
+    if (base === undefined || ageSeconds < uploadTtlSeconds || base === last || (await isNeeded(redis, base))) continue;
     // What was made of it long after the upload goes with it all the same.
-    for (const derived of derivedNames(base)) await storage.remove(derived);
+    await storage.removeAll(name);
     await redis?.del(KEYS.file(base));
+    last = base;
     removed++;
   }
   return removed;
@@ -85,7 +90,7 @@ async function sweepIndex(redis: Redis, owner: string | null, resultTtlSeconds: 
  */
 export function startSweeper(
   storage: Storage,
-  shared: { redis: Redis; queues: Queues } | undefined,
+  shared: { redis: Redis; queues: Queues; keyring: Keyring } | undefined,
   owners: readonly string[],
   options: SweepOptions,
   log: Logger,
@@ -93,16 +98,29 @@ export function startSweeper(
   // Short lifetimes, as in tests and demonstrations, are honoured to the second or so.
   const everyMs = Math.max(1000, Math.min(SWEEP_EVERY_MS, options.uploadTtlSeconds * 250));
   let running = Promise.resolve();
+  let filesSweptAt = Number.NEGATIVE_INFINITY;
+
+  /** Where listing is dear, one look every so often does for all web processes. */
+  async function isTimeForFiles(): Promise<boolean> {
+    const every = Math.min(storage.listEverySeconds * 1000, options.uploadTtlSeconds * 250);
+    if (every <= everyMs) return true;
+    if (shared !== undefined) return (await shared.redis.set(KEYS.fileSweepLease(), '1', 'PX', every, 'NX')) === 'OK';
+    if (performance.now() - filesSweptAt < every) return false;
+    filesSweptAt = performance.now();
+    return true;
+  }
 
   async function sweep(): Promise<void> {
     if (shared !== undefined) {
-      const { redis, queues } = shared;
+      const { redis, queues, keyring } = shared;
       if (redis.status !== 'ready') return;
       if ((await redis.set(KEYS.sweepLease(), '1', 'PX', Math.round(0.9 * everyMs), 'NX')) !== 'OK') return;
+      await recordKey(redis, keyring);
       await sweepJobs(queues, options.resultTtlSeconds);
       for (const owner of [null, ...owners]) await sweepIndex(redis, owner, options.resultTtlSeconds);
     }
-    const removed = await sweepFiles(storage, shared?.redis, options.uploadTtlSeconds);
+    if (!(await isTimeForFiles())) return;
+    const removed = await sweepFiles(storage, shared?.redis, options);
     if (removed > 0) log.info({ removed }, 'expired files removed');
   }
 

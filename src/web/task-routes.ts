@@ -24,7 +24,8 @@ export function addTaskRoutes(router: Router, tasks: TaskService, storage: Stora
 
   const cancel: RequestHandler<{ id: string }> = async (request, response) => {
     const { files } = await tasks.cancel(request.params.id, request.owner);
-    await Promise.all(files.map((name) => storage.remove(name)));
+    const [original] = files;
+    if (original !== undefined) await storage.removeAll(original);
     sendData(response, 200, { task_id: request.params.id, state: 'REVOKED' }, 'The task is cancelled.');
   };
 

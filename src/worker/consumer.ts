@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Job, UnrecoverableError, WaitingError, Worker } from 'bullmq';
+import { type Job, UnrecoverableError, WaitingError, Worker, type WorkerOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { KINDS, type Kind, type Media } from '../contract/kinds.ts';
 import type { TaskResult } from '../contract/results.ts';
@@ -11,8 +11,10 @@ import { trackAttempts } from '../queue/attempts.ts';
 import { failureText, LOST_SENTENCE, publicError, REVOKED_REASON } from '../queue/failure.ts';
 import { KEYS, PREFIX } from '../queue/keys.ts';
 import { LOCK_DURATION_MS, LOCK_RENEWAL_MS, MAX_LOSSES, MAX_STARTS, STALLED_INTERVAL_MS } from '../queue/queues.ts';
+import { sealingBackend, unreadableData } from '../queue/sealed-jobs.ts';
 import { watchForStalled } from '../queue/stalled.ts';
 import type { StatisticsRecorder } from '../queue/statistics.ts';
+import type { Keyring } from '../sealing/keyring.ts';
 import type { Storage } from '../storage/storage.ts';
 import { mediaOf, recordEnds } from './task-ends.ts';
 import { runTask } from './task-runner.ts';
@@ -28,6 +30,7 @@ export type ConsumerOptions = {
   statistics: StatisticsRecorder;
   /** Seconds that an attempt at a picture or a video may take. */
   timeLimits: Record<Media, number>;
+  keyring: Keyring;
   resultTtlSeconds: number;
 };
 
@@ -80,13 +83,13 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
   const { kind, lanes, storage, statistics, timeLimits } = options;
   const { queue } = KINDS[kind];
   const running = new Map<string, Running>();
-  const attempts = trackAttempts(redis, queue, { id: options.workerId, name: options.workerName });
+  const attempts = trackAttempts(redis, queue, { id: options.workerId, name: options.workerName }, options.keyring);
   let draining = false;
   let resting = false;
   let outages = 0;
   let stalled: { stop(): void } | undefined;
 
-  const worker = new Worker<unknown, TaskResult>(queue, handle, {
+  const settings: WorkerOptions = {
     connection: redis,
     prefix: PREFIX,
     autorun: false,
@@ -103,7 +106,8 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
     removeOnComplete: { age: options.resultTtlSeconds, limit: 1000 },
     removeOnFail: { age: options.resultTtlSeconds, limit: 1000 },
     metrics: { maxDataPoints: 24 * 60 },
-  });
+  };
+  const worker = new Worker<unknown, TaskResult>(queue, handle, settings, sealingBackend(options.keyring));
   worker.on('error', (error) => {
     // What a connection suffers is logged where it is made.
     if (redis.status === 'ready') log.warn({ err: { message: error.message } }, 'queue connection');
@@ -187,7 +191,10 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
   async function attempt(job: Job, taskId: string, current: Running): Promise<TaskResult> {
     const { abort, startedAt } = current;
     const data = JobData.safeParse(job.data).data;
-    if (data === undefined) throw new AppError('INTERNAL', 'The task was written by another version of the service.');
+    if (data === undefined)
+      throw (
+        unreadableData(job.data) ?? new AppError('INTERNAL', 'The task was written by another version of the service.')
+      );
     const { revoked, losses } = await attempts.begin(taskId);
     if (revoked) throw new Stopped('revoked');
     if (losses > MAX_LOSSES) throw lost();

@@ -12,11 +12,15 @@ import { memoryTrouble } from '../machine-limits.ts';
 import { watchCancellations } from '../queue/cancellations.ts';
 import { beat, HEARTBEAT_MS, type Heartbeat, signOff } from '../queue/heartbeat.ts';
 import { noteDepth } from '../queue/history.ts';
+import { checkKeys } from '../queue/key-record.ts';
 import { connectPatient, connectSubscriber, disconnect } from '../queue/redis.ts';
 import { recordStatistics } from '../queue/statistics.ts';
 import { takeWorkerLease } from '../queue/worker-lease.ts';
 import { obeyOrders } from '../queue/worker-orders.ts';
-import { openLocalStorage } from '../storage/storage.ts';
+import { createKeyring } from '../sealing/keyring.ts';
+import { sweepAbandoned } from '../storage/abandoned.ts';
+import { abandonedSeconds, storageSettings } from '../storage/settings.ts';
+import { openStorage } from '../storage/storage.ts';
 import { type Consumer, createConsumer } from './consumer.ts';
 import { followOrder } from './follow-order.ts';
 import { startHealthServer } from './health-server.ts';
@@ -69,6 +73,8 @@ export async function runWorker(
   const trouble = memoryTrouble(config.worker.machine);
   if (trouble?.fatal) throw new StartError(trouble.message);
   if (trouble !== undefined) log.warn(trouble.message);
+  const keyring = createKeyring(config.encryptionKeys);
+  const storage = await openStorage(storageSettings(config), keyring, log);
   const redis = connectPatient(config.redis, log);
   const subscriber = connectSubscriber(config.redis, log);
   let name: string | undefined;
@@ -99,7 +105,9 @@ export async function runWorker(
   name = lease.name;
   addLogFile(join(config.paths.logs, `${lease.name}.log`));
   const workerLog = log.child({ worker: lease.name, queue: KINDS[kind].queue });
-  const storage = await openLocalStorage(config.paths.uploads, config.paths.tmp);
+  checkKeys(redis, keyring, config.ttl.uploadSeconds, workerLog).catch((error: unknown) =>
+    workerLog.warn({ err: error }, 'could not look which encryption keys are in use'),
+  );
   const statistics = recordStatistics(redis, KINDS[kind].queue);
 
   function heartbeat(): Heartbeat {
@@ -166,6 +174,7 @@ export async function runWorker(
         statistics,
         timeLimits: { image: config.limits.imageSeconds, video: config.limits.videoSeconds },
         resultTtlSeconds: config.ttl.resultSeconds,
+        keyring,
       },
       workerLog,
     );
@@ -210,6 +219,11 @@ export async function runWorker(
     },
     workerLog,
   );
+  // Files beside the stored ones are swept by web; copies lie where only this machine sees them.
+  if (storage.copies) {
+    const { stop } = sweepAbandoned(storage, abandonedSeconds(config), workerLog);
+    stopped.signal.addEventListener('abort', stop);
+  }
   const beating = keepBeating();
   const preparing = getReady().catch((error: unknown) =>
     workerLog.error({ err: error }, 'the worker could not get ready'),

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
+import { json } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '../config.ts';
 import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
@@ -149,8 +150,8 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
       }
     },
     async resultOf(base) {
-      const text = await readFile(storage.localPath(sidecarName(base)), 'utf8').catch(() => undefined);
-      return text === undefined ? undefined : TaskResult.parse(JSON.parse(text));
+      const content = await storage.open(sidecarName(base));
+      return content === undefined ? undefined : TaskResult.parse(await json(content.read(0, content.bytes)));
     },
     load(kind) {
       const slots = config.worker.concurrency;

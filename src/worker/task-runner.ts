@@ -13,17 +13,17 @@ const rounded = (ms: number) => Math.round(ms * 100) / 100;
 /** What a detection process is to do, and the names that its temporary files get when all went well. */
 type Plan = { task: LaneTask; outputs: { temporary: string; name: string }[] };
 
-function planPicture(taskId: string, data: JobData, storage: Storage): Plan {
+function planPicture(taskId: string, data: JobData, path: string, storage: Storage): Plan {
   const { kind, file, options, annotated } = data;
   const drawn = options.annotate === 'true' && annotated !== null ? annotated : undefined;
   const temporary = drawn === undefined ? null : storage.temporaryPath(taskId);
-  const { name, mime, width, height } = file;
+  const { mime, width, height } = file;
   return {
     task: {
       media: 'image',
       taskId,
       kind,
-      path: storage.localPath(name),
+      path,
       mime,
       width,
       height,
@@ -34,7 +34,7 @@ function planPicture(taskId: string, data: JobData, storage: Storage): Plan {
   };
 }
 
-function planVideo(taskId: string, data: JobData, storage: Storage): Plan {
+function planVideo(taskId: string, data: JobData, path: string, storage: Storage): Plan {
   const { kind, file, options, annotated } = data;
   const base = parseName(file.name)?.base ?? '';
   const json = { temporary: storage.temporaryPath(taskId), name: detectionsName(base, 'json') };
@@ -45,7 +45,7 @@ function planVideo(taskId: string, data: JobData, storage: Storage): Plan {
       media: 'video',
       taskId,
       kind,
-      path: storage.localPath(file.name),
+      path,
       options,
       files: { json: json.temporary, lines: lines.temporary, annotated: drawn?.temporary ?? null },
     },
@@ -78,16 +78,20 @@ export async function runTask(
 ): Promise<TaskResult> {
   const start = performance.now();
   // An attempt that was killed has left its files behind.
-  if (data.media === 'video') await storage.discardOf(taskId);
-  const { task, outputs } =
-    data.media === 'video' ? planVideo(taskId, data, storage) : planPicture(taskId, data, storage);
+  if (data.media === 'video' || storage.copies) await storage.discardOf(taskId);
+  const source = await storage.fetch(data.file.name, taskId, signal);
+  if (source === undefined) throw new TransientError('the file of the task is not in storage');
+  const plan = data.media === 'video' ? planVideo : planPicture;
+  const { task, outputs } = plan(taskId, data, source.path, storage);
   try {
     const answer = succeeded(await lanes.run(task, signal, onProgress));
-    for (const { temporary, name } of outputs) await storage.commit(temporary, name);
+    for (const { temporary, name } of outputs) await storage.commit(temporary, name, signal);
     const timings = { wait: rounded(waitMs), ...answer.timings, total: rounded(waitMs + performance.now() - start) };
     return resultOf(data, answer, timings);
   } catch (error) {
     if (outputs.length > 0) await storage.discardOf(taskId).catch(() => undefined);
     throw error;
+  } finally {
+    await source.release();
   }
 }

@@ -134,7 +134,7 @@ describe.skipIf(!requireShared())('lifetimes', () => {
     ];
     const young = place(originalName(newBase(), 'jpg'), 0);
     const kept = [place('notes.txt', 1e6), place('.gitkeep', 1e6), place(join('.tmp', `${newBase()}.part`), 60)];
-    const abandoned = place(join('.tmp', `${newBase()}.part`), 3700);
+    const abandoned = place(join('.tmp', `${newBase()}.part`), 7300);
     await waitFor('a sweep', () => [...gone, abandoned].every((path) => !existsSync(path)), { timeoutMs: 5000 });
     expect(existsSync(young)).toBe(true);
     expect(kept.map(existsSync)).toEqual([true, true, true]);

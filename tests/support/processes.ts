@@ -22,7 +22,7 @@ export function serviceProcesses(root: string): ProcessEntry[] {
   for (const name of readdirSync('/proc')) {
     const pid = Number(name);
     const entry = Number.isInteger(pid) ? readEntry(pid, root) : undefined;
-    if (entry !== undefined && /redis-server|src\/main\.ts|lanes?\b/.test(entry.command)) found.push(entry);
+    if (entry !== undefined && /redis-server|s3rver|src\/main\.ts|lanes?\b/.test(entry.command)) found.push(entry);
   }
   return found;
 }

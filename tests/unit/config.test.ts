@@ -157,8 +157,14 @@ describe('a wrong value', () => {
     ['REDIS_URL', 'localhost:6379'],
     ['REDIS_URL', 'redis-sentinel://h:26379'],
     ['REDIS_URL', 'redis-cluster://h/3'],
-    ['STORAGE_URL', 's3://bucket'],
+    ['STORAGE_URL', 'https://bucket'],
+    ['STORAGE_URL', 's3://B'],
+    ['S3_ENDPOINT', 'minio:9000'],
+    ['S3_FORCE_PATH_STYLE', 'perhaps'],
     ['RESULT_ENCRYPTION_KEY', 'a:b'],
+    ['RESULT_ENCRYPTION_KEY', `k:${Buffer.alloc(31).toString('base64')}`],
+    ['RESULT_ENCRYPTION_KEY', `a b:${Buffer.alloc(32).toString('base64')}`],
+    ['RESULT_ENCRYPTION_KEY', `k:${Buffer.alloc(32).toString('base64')},k:${Buffer.alloc(32).toString('base64')}`],
   ])('%s=%s is refused with a sentence that names it', (name, value) => {
     expect(() => loadConfig({ [name]: value })).toThrow(StartError);
     expect(() => loadConfig({ [name]: value })).toThrow(new RegExp(`^Wrong setting: ${name} [a-z].*\\.$`));

@@ -5,10 +5,10 @@ import { expect, it } from 'vitest';
 import { ENVIRONMENT_NAMES, loadConfig } from '../../../src/config.ts';
 
 const text = readFileSync(resolve(import.meta.dirname, '../../../.env.example'), 'utf8');
-const example = parseEnv(text.replace(/^#(?=[A-Z_]+=)/gm, ''));
+const example = parseEnv(text.replace(/^#(?=[A-Z][A-Z0-9_]+=)/gm, ''));
 
 it('lists every setting, in the order of the configuration', () => {
-  const names = [...text.matchAll(/^#([A-Z_]+)=/gm)].map(([, name]) => name);
+  const names = [...text.matchAll(/^#([A-Z][A-Z0-9_]+)=/gm)].map(([, name]) => name);
   expect(names).toEqual(ENVIRONMENT_NAMES);
 });
 

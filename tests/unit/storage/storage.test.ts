@@ -30,15 +30,16 @@ describe('a stored file', () => {
     expect(await storage.has(name)).toBe(false);
     await storage.commit(path, name);
     expect(await storage.has(name)).toBe(true);
-    expect(await readFile(storage.localPath(name), 'utf8')).toBe('content');
+    expect((await storage.fetch(name))?.path).toBe(join(folder, name));
+    expect(await readFile(join(folder, name), 'utf8')).toBe('content');
     expect(readdirSync(temporary)).toEqual([]);
     expect(readdirSync(folder).sort()).toEqual(['.tmp', name]);
   });
 
   it('can be removed, also twice', async () => {
-    const { storage } = await open();
+    const { storage, folder } = await open();
     const name = newName();
-    await writeFile(storage.localPath(name), 'x');
+    await writeFile(join(folder, name), 'x');
     await storage.remove(name);
     await storage.remove(name);
     expect(await storage.has(name)).toBe(false);
@@ -47,7 +48,8 @@ describe('a stored file', () => {
   it('never gets a name that leads elsewhere', async () => {
     const { storage } = await open();
     for (const name of ['../x.jpg', '/etc/passwd', 'x', `${newBase()}.jpg/../../x`]) {
-      expect(() => storage.localPath(name)).toThrow('not the name of a stored file');
+      await expect(storage.fetch(name)).rejects.toThrow('not the name of a stored file');
+      await expect(storage.open(name)).rejects.toThrow('not the name of a stored file');
       await expect(storage.commit(storage.temporaryPath(), name)).rejects.toThrow();
       await expect(async () => storage.remove(name)).rejects.toThrow();
     }
@@ -68,7 +70,7 @@ describe('a stored file', () => {
       const [path, name] = [storage.temporaryPath(), newName()];
       await writeFile(path, 'from afar');
       await storage.commit(path, name);
-      expect(await readFile(storage.localPath(name), 'utf8')).toBe('from afar');
+      expect(await readFile(join(folder, name), 'utf8')).toBe('from afar');
       expect(readdirSync(elsewhere)).toEqual([]);
       expect(readdirSync(folder)).toEqual([name]);
     },
