@@ -42,6 +42,16 @@ async function lastText(file: FileHandle): Promise<string> {
   return from === 0 ? read : read.slice(read.indexOf('\n') + 1);
 }
 
+async function linesOf(path: string): Promise<string[] | undefined> {
+  const file = await open(path, 'r').catch(() => undefined);
+  if (file === undefined) return undefined;
+  try {
+    return (await lastText(file)).split('\n').filter((line) => line !== '');
+  } finally {
+    await file.close();
+  }
+}
+
 /**
  * The last lines of a worker's log, where its folder is also this process's.
  *
@@ -49,8 +59,9 @@ async function lastText(file: FileHandle): Promise<string> {
  */
 export async function readLogTail(folder: string, name: string, lines: number, role: Role): Promise<LogTail> {
   if (!WORKER_NAME.test(name)) return { available: false, reason: 'There is no such worker.', lines: [] };
-  const file = await open(join(folder, `${name}.log`), 'r').catch(() => undefined);
-  if (file === undefined) {
+  const path = join(folder, `${name}.log`);
+  let all = await linesOf(path);
+  if (all === undefined) {
     return {
       available: false,
       reason:
@@ -58,10 +69,7 @@ export async function readLogTail(folder: string, name: string, lines: number, r
       lines: [],
     };
   }
-  try {
-    const all = (await lastText(file)).split('\n').filter((line) => line !== '');
-    return { available: true, lines: all.slice(-lines).map((line) => readLine(line, role)) };
-  } finally {
-    await file.close();
-  }
+  // Shortly after the log was put aside most of what is wanted stands in the file before.
+  if (all.length < lines) all = [...((await linesOf(`${path}.1`)) ?? []), ...all];
+  return { available: true, lines: all.slice(-lines).map((line) => readLine(line, role)) };
 }

@@ -1,0 +1,337 @@
+import { execFile } from 'node:child_process';
+import { existsSync, openAsBlob } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { Redis } from 'ioredis';
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { hashPassword } from '../../src/dashboard/password.ts';
+import { beat, signOff } from '../../src/queue/heartbeat.ts';
+import { KEYS } from '../../src/queue/keys.ts';
+import { getTask, taskIn } from '../support/api.ts';
+import { type Home, makeHome, type Service, startService } from '../support/service.ts';
+import { requireShared, sharedPath } from '../support/shared.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const PROGRAMS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'];
+const DOG = sharedPath('data/samples/dog.jpg');
+const HOSTILE = '<img src=x onerror="document.title=\'owned\'"><script>document.title="owned"</script>';
+
+type Login = { username: string; password: string };
+const ada: Login = { username: 'ada', password: 'admin pass' };
+const eve: Login = { username: 'eve', password: 'viewer pass' };
+
+describe.skipIf(!requireShared())('the pages of the dashboard', () => {
+  let home: Home;
+  let service: Service;
+  let browser: Browser;
+  let redis: Redis;
+  let base: string;
+  const contexts: BrowserContext[] = [];
+
+  beforeAll(async () => {
+    const [admin, viewer] = await Promise.all([hashPassword(ada.password), hashPassword(eve.password)]);
+    home = await makeHome({ WORKER_CONCURRENCY: '1', DASHBOARD_USERS: `ada:admin:${admin},eve:viewer:${viewer}` });
+    service = await startService({ home });
+    base = service.dashboardUrl;
+    const server = service.processes().find(({ command }) => command.includes('redis-server'));
+    redis = new Redis({ path: /unixsocket:(\S+)/.exec(server?.command ?? '')?.[1] ?? '' });
+    redis.on('error', () => {});
+    browser = await chromium.launch({ executablePath: PROGRAMS.find((path) => existsSync(path)) ?? '', args: FLAGS });
+  });
+
+  afterEach(async () => {
+    await Promise.all(contexts.splice(0).map((context) => context.close()));
+  });
+
+  afterAll(async () => {
+    redis?.disconnect();
+    await browser?.close();
+    await service?.stop();
+  });
+
+  async function open(
+    path: string,
+    login: Login = ada,
+  ): Promise<{ page: Page; complaints: string[]; outside: string[] }> {
+    const context = await browser.newContext({ httpCredentials: login, viewport: { width: 1280, height: 800 } });
+    contexts.push(context);
+    const page = await context.newPage();
+    const complaints: string[] = [];
+    const outside: string[] = [];
+    page.on('console', (message) => {
+      if (message.type() === 'error') complaints.push(message.text());
+    });
+    page.on('pageerror', (error) => complaints.push(error.message));
+    page.on('request', (request) => {
+      if (!request.url().startsWith(base)) outside.push(request.url());
+    });
+    await page.goto(base + path);
+    return { page, complaints, outside };
+  }
+
+  async function post(route: string, path: string, query = ''): Promise<string> {
+    const form = new FormData();
+    form.append('file', await openAsBlob(path), `${HOSTILE}.jpg`);
+    const response = await fetch(`${service.url}/api/detect/${route}${query}`, { method: 'POST', body: form });
+    const { data } = (await response.json()) as { data: { task_id: string } };
+    return data.task_id;
+  }
+
+  const detect = (kind = 'object') => post(`${kind}/image`, DOG, '?wait=30');
+
+  /** Presses a button of the page and says yes when it asks. */
+  async function press(page: Page, name: string, yes: string, scope = 'main'): Promise<void> {
+    await page.locator(scope).getByRole('button', { name, exact: true }).first().click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByRole('button', { name: yes, exact: true }).click();
+    await dialog.waitFor({ state: 'detached' });
+  }
+
+  const says = (page: Page, text: string | RegExp) => page.locator('#notice', { hasText: text }).waitFor();
+
+  test('the overview shows both queues, their workers and links to the rest', async () => {
+    await detect();
+    const { page, complaints, outside } = await open('/overview');
+    await page.locator('#verdict', { hasText: 'All is well' }).waitFor();
+    await page.locator('.tile', { hasText: 'Workers online' }).locator('strong', { hasText: /^2$/ }).waitFor();
+    for (const queue of ['face_detection', 'object_detection'])
+      await page.locator(`[data-queue=${queue}] svg`).first().waitFor();
+    await page.locator('#who', { hasText: 'ada (admin)' }).waitFor();
+    expect(await page.locator('header nav a').allTextContents()).toEqual([
+      'Overview',
+      'Workers',
+      'Tasks',
+      'Failed',
+      'Queues',
+      'Audit',
+    ]);
+    await page.locator('header nav a', { hasText: 'Queues' }).click();
+    await page.getByRole('link', { name: 'face_detection' }).first().waitFor();
+    await page.locator('#pages a', { hasText: 'Workers' }).click();
+    await page.getByRole('heading', { name: 'Workers' }).waitFor();
+    expect(complaints).toEqual([]);
+    expect(outside).toEqual([]);
+  });
+
+  test('both workers are seen; one is drained and resumed', async () => {
+    const { page, complaints } = await open('/workers');
+    for (const name of ['face_worker_1', 'object_worker_1']) await page.getByRole('link', { name }).waitFor();
+    const row = 'tr[data-key=face_worker_1]';
+    await press(page, 'Drain', 'Drain', row);
+    await says(page, 'takes no more tasks');
+    await page.locator(row, { hasText: 'drained by ada' }).waitFor();
+    await press(page, 'Resume', 'Resume', row);
+    await page.locator(row).locator('.badge', { hasText: 'idle' }).waitFor();
+    await page.getByRole('link', { name: 'object_worker_1' }).click();
+    await page.getByText('Recent tasks').waitFor();
+    await page.locator('.log', { hasText: 'worker ready' }).waitFor();
+    await page.locator('dl', { hasText: 'yolox_nano (cpu)' }).waitFor();
+    expect(complaints).toEqual([]);
+  });
+
+  test('a queue is paused and resumed', async () => {
+    const { page } = await open('/overview');
+    await press(page, 'Pause', 'Pause', '[data-queue=object_detection]');
+    await page.locator('#verdict', { hasText: 'object_detection is paused' }).waitFor();
+    const waiting = await post('object/image', DOG);
+    await page
+      .locator('[data-queue=object_detection] div', { has: page.locator('dt', { hasText: 'Prioritised' }) })
+      .locator('dd', { hasText: /^1$/ })
+      .waitFor();
+    expect((await getTask(service.url, waiting)).state).toBe('PENDING');
+    await press(page, 'Resume', 'Resume', '[data-queue=object_detection]');
+    await taskIn(service.url, waiting, ['SUCCESS']);
+    await page.locator('#verdict', { hasText: 'All is well' }).waitFor();
+  });
+
+  test('a running video is cancelled from its page', async () => {
+    const clip = join(home.root, 'long.mp4');
+    const make = [
+      '-loglevel',
+      'error',
+      '-f',
+      'lavfi',
+      '-i',
+      'testsrc=size=640x480:rate=25:duration=240',
+      '-pix_fmt',
+      'yuv420p',
+      '-preset',
+      'ultrafast',
+      clip,
+    ];
+    await promisify(execFile)('ffmpeg', make);
+    const taskId = await post('object/video', clip, '?frame_skip=1&annotate=false');
+    await taskIn(service.url, taskId, ['PROCESSING']);
+    const { page, complaints } = await open(`/tasks/${taskId}`);
+    await page.locator('progress').waitFor();
+    await press(page, 'Cancel', 'Cancel the task');
+    await says(page, 'The task is cancelled.');
+    await page.locator('h1 .badge', { hasText: 'revoked' }).waitFor();
+    expect((await getTask(service.url, taskId)).state).toBe('REVOKED');
+    expect(await page.locator('h1').getByRole('button').count()).toBe(0);
+    expect(complaints).toEqual([]);
+  });
+
+  test('a failed task is found among the dead letters and retried', async () => {
+    const taskId = await detect();
+    const job = KEYS.job('object_detection', taskId);
+    await redis
+      .multi()
+      .hdel(job, 'returnvalue')
+      .hset(job, 'failedReason', 'WORKER_LOST: The process died.', 'stack', 'Error: at home')
+      .zrem(KEYS.completed('object_detection'), taskId)
+      .zadd(KEYS.failed('object_detection'), Date.now(), taskId)
+      .exec();
+    const { page, complaints } = await open('/failed');
+    const row = page.locator(`tr[data-key="${taskId}"]`);
+    await row.getByText('WORKER_LOST').waitFor();
+    await row.getByRole('checkbox').check();
+    await press(page, 'Retry 1 chosen', 'Retry');
+    await says(page, '1 task queued again.');
+    await row.waitFor({ state: 'detached' });
+    const again = await taskIn(service.url, taskId, ['SUCCESS']);
+    expect(again.attempts).toBe(1);
+    await page.goto(`${base}/audit`);
+    await page.locator('tr', { hasText: 'retry tasks' }).first().getByText(taskId).waitFor();
+    expect(complaints).toEqual([]);
+  });
+
+  test('tasks are searched by what was found, and the picture is shown with its boxes', async () => {
+    const taskId = await detect();
+    const { page, complaints } = await open('/tasks');
+    await page.getByLabel('Label found').fill('dog');
+    await page.getByLabel('State').selectOption('SUCCESS');
+    await page.getByRole('button', { name: 'Search', exact: true }).click();
+    const row = page.locator(`tr[data-key="${taskId}"]`);
+    await row.getByText(/dog 1/).waitFor();
+    expect(new URL(page.url()).search).toBe('?state=SUCCESS&label=dog');
+    await page.getByLabel('Label found').fill('unicorn');
+    await page.getByRole('button', { name: 'Search', exact: true }).click();
+    await page.getByText('No such task was found.').waitFor();
+    await page.goto(`${base}/tasks?id=${taskId.slice(0, 8)}`);
+    await row.getByRole('link').first().click();
+    await page.locator('#preview rect').first().waitFor();
+    const width = await page.evaluate(
+      'document.querySelector("#preview img").decode().then(() => document.querySelector("#preview img").naturalWidth)',
+    );
+    expect(width).toBe(768);
+    expect(await page.locator('.timeline strong').allTextContents()).toEqual(['created', 'started', 'finished']);
+    const board = page.getByRole('link', { name: 'show in Bull Board' });
+    expect(await board.getAttribute('href')).toBe(`/queue/object_detection/${taskId}`);
+    expect(complaints).toEqual([]);
+  });
+
+  test('a viewer sees it all, finds nothing to press and is refused what a script tries', async () => {
+    const taskId = await detect();
+    const { page, complaints } = await open('/overview', eve);
+    await page.locator('#who', { hasText: 'eve (viewer)' }).waitFor();
+    await page.locator('[data-queue=face_detection]').waitFor();
+    expect(await page.locator('main button').count()).toBe(0);
+    await page.goto(`${base}/workers`);
+    await page.getByRole('link', { name: 'face_worker_1' }).waitFor();
+    expect(await page.locator('main button').count()).toBe(0);
+    expect(complaints).toEqual([]);
+    const tried = await page.evaluate(async (id) => {
+      const paths = [
+        `/tasks/${id}/cancel`,
+        '/tasks/retry',
+        '/workers/face_worker_1/restart',
+        '/queues/face_detection/pause',
+      ];
+      const answers = paths.map((path) => fetch(`/api/admin${path}`, { method: 'POST' }));
+      return (await Promise.all(answers)).map(({ status }) => status);
+    }, taskId);
+    expect(tried).toEqual([403, 403, 403, 403]);
+  });
+
+  test('names and labels from outside are shown as text', async () => {
+    const taskId = await detect();
+    const job = KEYS.job('object_detection', taskId);
+    const result = JSON.parse((await redis.hget(job, 'returnvalue')) ?? '') as { objects: { class: string }[] };
+    for (const object of result.objects) object.class = HOSTILE;
+    await redis.hset(job, 'returnvalue', JSON.stringify(result), 'pb', HOSTILE, 'stack', HOSTILE);
+    await beat(redis, {
+      id: 'x',
+      name: 'object_worker_66',
+      kind: 'object',
+      host: HOSTILE,
+      pid: 1,
+      state: 'starting',
+      reason: HOSTILE,
+      concurrency: 1,
+      current: [],
+      done: 0,
+      failed: 0,
+      retried: 0,
+      load: 0,
+      cpu_percent: 0,
+      rss: 1,
+      lanes: [],
+      model: null,
+      models: [{ name: HOSTILE, provider: 'cpu' }],
+      started_at: Date.now(),
+      beat_at: Date.now(),
+    });
+    const { page, complaints } = await open(`/tasks/${taskId}`);
+    for (const path of [
+      `/tasks/${taskId}`,
+      '/workers',
+      '/workers/object_worker_66',
+      `/tasks?label=${encodeURIComponent('<img src=x>')}`,
+      '/tasks',
+    ]) {
+      await page.goto(base + path);
+      await page.locator('main h1').first().waitFor();
+      if (!path.includes('?') && path !== '/tasks') await page.getByText('onerror').first().waitFor();
+      expect(await page.locator('main img[src="x"], main script').count()).toBe(0);
+      expect(await page.title()).not.toBe('owned');
+    }
+    await signOff(redis, 'object_worker_66');
+    await redis.del(job);
+    expect(complaints).toEqual([]);
+  });
+
+  test('it fits on a phone, in the dark as in the light', async () => {
+    await detect();
+    for (const colorScheme of ['light', 'dark'] as const) {
+      const context = await browser.newContext({
+        httpCredentials: ada,
+        viewport: { width: 360, height: 740 },
+        colorScheme,
+      });
+      contexts.push(context);
+      const page = await context.newPage();
+      for (const path of ['/overview', '/workers', '/tasks', '/failed', '/audit']) {
+        await page.goto(base + path);
+        await page.locator('main h1').first().waitFor();
+        await page.locator('#who', { hasText: 'ada' }).waitFor();
+        const across = await page.evaluate('document.documentElement.scrollWidth');
+        expect({ path, across }).toEqual({ path, across: 360 });
+      }
+    }
+  });
+
+  test('nothing is asked for while nobody looks, and an outage is told and passes by itself', async () => {
+    const { page } = await open('/overview');
+    await page.locator('#verdict', { hasText: 'All is well' }).waitFor();
+    const [server = 0] = service.pids('redis');
+    process.kill(server, 'SIGSTOP');
+    await says(page, 'Redis does not answer').finally(() => process.kill(server, 'SIGCONT'));
+    await page.locator('#notice').waitFor({ state: 'hidden' });
+    await page.locator('#verdict').waitFor();
+    await page.evaluate(`
+      Object.defineProperty(document, 'hidden', { value: true, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    `);
+    await page.waitForTimeout(2500);
+    let asked = 0;
+    page.on('request', () => asked++);
+    await page.waitForTimeout(4500);
+    expect(asked).toBe(0);
+    await waitFor('the service', async () => (await fetch(`${service.url}/api/health`)).status === 200, {
+      timeoutMs: 20_000,
+    });
+  });
+});
