@@ -9,6 +9,9 @@ import { type LaneAnswer, LaneMessage, type LaneOrder, type LaneSettings, type L
 
 const LANE_SCRIPT = resolve(import.meta.dirname, 'lane.ts');
 
+/** What a detection process keeps in JavaScript is little: its heap need not grow as a server's would. */
+const HEAP_OPTIONS = ['--max-semi-space-size=4'];
+
 /** Loading models takes about a second; a process that takes longer than this is stuck, in ms. */
 const WARM_LIMIT_MS = 60_000;
 
@@ -62,7 +65,9 @@ function bindToThisProcess(): Pick<ForkOptions, 'execPath' | 'execArgv'> {
   if (launcher !== undefined) return launcher;
   const bind = ['--pdeathsig', 'KILL'];
   const works = spawnSync('setpriv', [...bind, 'true']).status === 0;
-  launcher = works ? { execPath: 'setpriv', execArgv: [...bind, process.execPath] } : { execArgv: [] };
+  launcher = works
+    ? { execPath: 'setpriv', execArgv: [...bind, process.execPath, ...HEAP_OPTIONS] }
+    : { execArgv: HEAP_OPTIONS };
   return launcher;
 }
 
