@@ -99,7 +99,7 @@ export function createApp(dependencies: WebDependencies): Express {
   });
   if (tasks === undefined) addSyncTaskRoutes(guarded);
   else {
-    addTaskRoutes(guarded, tasks, storage, config.web.apiKeys.length > 0);
+    addTaskRoutes(guarded, tasks, storage, config.web.apiKeys.length > 0, log);
     addEventRoutes(guarded, tasks, closing);
   }
   app.use('/api', guarded);

@@ -13,6 +13,7 @@ import { annotatedName, newBase, originalName } from '../storage/names.ts';
 import type { Storage } from '../storage/storage.ts';
 import { addRoute, clientGone, sendData } from './http.ts';
 import { probeUpload } from './probe-upload.ts';
+import { removeSoon } from './remove-soon.ts';
 import {
   chooseModel,
   completeOptions,
@@ -65,6 +66,8 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
   const { config, catalog, storage, tasks, sync, closing, log } = dependencies;
   const readUpload = uploadReader(storage, config.limits.uploadBytes);
 
+  const removeStored = (name: string) => removeSoon(storage.remove(name), log);
+
   async function store(
     media: Media,
     upload: Upload,
@@ -76,7 +79,7 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
     const name = originalName(base, header.extension);
     await storage.commit(upload.path, name, gone).catch((error: unknown) => {
       // An answer that never came may have been a yes.
-      storage.remove(name).catch(() => undefined);
+      void removeStored(name);
       throw error;
     });
     return {
@@ -131,10 +134,10 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
     response: Response,
   ): Promise<void> {
     const { taskId, created } = await service.submit(submission).catch(async (error: unknown) => {
-      await storage.remove(submission.file.name);
+      await removeStored(submission.file.name);
       throw error;
     });
-    if (!created) await storage.remove(submission.file.name);
+    if (!created) await removeStored(submission.file.name);
     const { file, owner, kind } = submission;
     log.info(
       {

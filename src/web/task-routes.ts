@@ -1,14 +1,22 @@
 import type { RequestHandler, Router } from 'express';
 import { ListParameters } from '../contract/list-parameters.ts';
 import { AppError } from '../errors.ts';
+import type { Logger } from '../log.ts';
 import type { TaskService } from '../queue/task-service.ts';
 import type { Storage } from '../storage/storage.ts';
 import { isLoopback } from './access.ts';
 import { addRoute, sendData } from './http.ts';
+import { removeSoon } from './remove-soon.ts';
 import { parseOptions } from './request-options.ts';
 
 /** Looking after tasks: list, one, cancel. */
-export function addTaskRoutes(router: Router, tasks: TaskService, storage: Storage, keysAreOn: boolean): void {
+export function addTaskRoutes(
+  router: Router,
+  tasks: TaskService,
+  storage: Storage,
+  keysAreOn: boolean,
+  log: Logger,
+): void {
   const list: RequestHandler = async (request, response) => {
     if (!keysAreOn && !isLoopback(request)) {
       throw new AppError('FORBIDDEN', 'Without API keys the list of tasks is for callers on this machine only.');
@@ -25,7 +33,7 @@ export function addTaskRoutes(router: Router, tasks: TaskService, storage: Stora
   const cancel: RequestHandler<{ id: string }> = async (request, response) => {
     const { files } = await tasks.cancel(request.params.id, request.owner);
     const [original] = files;
-    if (original !== undefined) await storage.removeAll(original);
+    if (original !== undefined) await removeSoon(storage.removeAll(original), log);
     sendData(response, 200, { task_id: request.params.id, state: 'REVOKED' }, 'The task is cancelled.');
   };
 

@@ -140,7 +140,9 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
         );
         return { ...result, task_id: taskId };
       } catch (error) {
-        await storage.remove(submission.file.name);
+        await storage
+          .remove(submission.file.name)
+          .catch((reason: unknown) => log.warn({ err: reason }, 'a file could not be removed'));
         if (error instanceof OutOfTime)
           throw new AppError('TIMEOUT', `The task took longer than the ${seconds} s it may take.`);
         throw publicError(error);

@@ -122,6 +122,17 @@ describe.skipIf(!requireShared())('a service whose files lie in a bucket', () =>
       expect((await post(web.url, 'face/image', { file, query: 'wait=20' })).body.data.state).toBe('SUCCESS');
     });
 
+    it('a task can be cancelled', async () => {
+      const id = await submit(web.url, 'object/image', { file });
+      await bucket.kill9();
+      try {
+        const answer = await call(`${web.url}/api/task/${id}`, { method: 'DELETE' });
+        expect([answer.status, answer.body.data.state]).toEqual([200, 'REVOKED']);
+      } finally {
+        await bucket.restart();
+      }
+    });
+
     it('a task is tried again and then succeeds', async () => {
       const id = await submit(web.url, 'object/image', { file });
       await bucket.kill9();
