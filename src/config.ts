@@ -229,7 +229,10 @@ const Environment = z.object({
   DASHBOARD_USER: text,
   DASHBOARD_PASSWORD: text,
   DASHBOARD_USERS: dashboardUsers,
-  OTEL_EXPORTER_OTLP_ENDPOINT: text,
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.preprocess(
+    blankIsUnset,
+    z.url({ protocol: /^https?$/, error: 'must be a URL such as http://127.0.0.1:4318' }).optional(),
+  ),
   AUTOSCALE_FILE: text,
   // The supervisor tells its children with these which of several they are; nobody else sets them.
   RECOGNIZE_SUPERVISED: flag(false),
@@ -340,6 +343,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
     },
     bucket: env.STORAGE_URL === undefined ? undefined : { ...env.STORAGE_URL, ...bucketAccess(env) },
     encryptionKeys: env.RESULT_ENCRYPTION_KEY,
+    tracesEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
     logLevel: env.LOG_LEVEL,
     logRotation: { rotateBytes: env.LOG_ROTATE_BYTES, keepFiles: env.LOG_KEEP_FILES, keepDays: env.LOG_KEEP_DAYS },
     limits: {

@@ -1,4 +1,4 @@
-import { Queue } from 'bullmq';
+import { Queue, type Telemetry } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { KIND_NAMES, KINDS, type Kind } from '../contract/kinds.ts';
 import { type Keyring, NO_KEYS } from '../sealing/keyring.ts';
@@ -25,11 +25,12 @@ export const MAX_LOSSES = 1;
 export const MAX_STARTS = 50;
 
 /** The producers' side of every queue, all on one connection. */
-export function openQueues(connection: Redis, keyring: Keyring = NO_KEYS): Queues {
+export function openQueues(connection: Redis, keyring: Keyring = NO_KEYS, telemetry?: Telemetry): Queues {
   const open = (kind: Kind) => {
     const options = {
       connection,
       prefix: PREFIX,
+      ...(telemetry === undefined ? {} : { telemetry }),
       // Without these two a queue made while Redis is away would stay broken for ever.
       skipWaitingForReady: true,
       skipVersionCheck: true,

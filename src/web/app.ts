@@ -8,6 +8,7 @@ import type { TaskResult } from '../contract/results.ts';
 import type { Logger } from '../log.ts';
 import type { TaskService } from '../queue/task-service.ts';
 import type { Storage } from '../storage/storage.ts';
+import type { Tracing } from '../telemetry/tracing.ts';
 import { limitRate, requireApiKey } from './access.ts';
 import { addDetectRoutes, type SyncDetection } from './detect-routes.ts';
 import { addDocsRoutes } from './docs-routes.ts';
@@ -19,6 +20,7 @@ import { createHttpMetrics } from './http-metrics.ts';
 import { addMetricsRoutes, type QueueView } from './metrics-routes.ts';
 import { addHealthRoutes, addModelRoutes, type SystemDependencies } from './system-routes.ts';
 import { addSyncTaskRoutes, addTaskRoutes } from './task-routes.ts';
+import { traceRequests } from './trace-requests.ts';
 
 export type WebDependencies = SystemDependencies & {
   config: Config;
@@ -29,6 +31,7 @@ export type WebDependencies = SystemDependencies & {
   resultOf: (base: string) => Promise<TaskResult | undefined>;
   /** Undefined in sync mode. */
   queueView: QueueView | undefined;
+  tracing: Tracing | undefined;
   /** Aborts when the process is about to end: nobody is kept waiting then. */
   closing: AbortSignal;
   log: Logger;
@@ -55,7 +58,9 @@ export function createApp(dependencies: WebDependencies): Express {
   app.set('trust proxy', config.web.trustProxyHops);
   app.set('etag', false);
   app.disable('x-powered-by');
-  app.use(identify, metrics.measure, helmet(SECURITY_HEADERS));
+  app.use(identify);
+  if (dependencies.tracing !== undefined) app.use(traceRequests(dependencies.tracing));
+  app.use(metrics.measure, helmet(SECURITY_HEADERS));
   app.use(
     cors({
       origin:

@@ -17,6 +17,7 @@ import { createTaskService } from '../queue/tasks.ts';
 import { createKeyring } from '../sealing/keyring.ts';
 import { abandonedSeconds, storageSettings } from '../storage/settings.ts';
 import { openStorage } from '../storage/storage.ts';
+import { startTracing } from '../telemetry/tracing.ts';
 import { createSyncService } from '../worker/sync-service.ts';
 import { createApp, type WebDependencies } from './app.ts';
 import { startSweeper } from './sweeper.ts';
@@ -73,12 +74,13 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
     uploadTtlSeconds: config.ttl.uploadSeconds,
     abandonedSeconds: abandonedSeconds(config),
   };
+  const tracing = await startTracing(config.tracesEndpoint, 'recognize-web', log);
   const owners = config.web.apiKeys.map(({ name }) => name);
 
   async function asyncParts(): Promise<ModeParts> {
     const redis = connectFailFast(config.redis, log);
     const subscriber = connectSubscriber(config.redis, log);
-    const queues = openQueues(redis, keyring);
+    const queues = openQueues(redis, keyring, tracing?.queue);
     // Who is told that the service is there is not to be told a moment later that its queue is not.
     await connected(redis, REDIS_PATIENCE_MS);
     const tasks = createTaskService(
@@ -142,7 +144,7 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
 
   const { close, ...parts } = config.mode === 'sync' ? syncParts() : await asyncParts();
   const closing = new AbortController();
-  const app = createApp({ config, storage, catalog, defaultModel, log, closing: closing.signal, ...parts });
+  const app = createApp({ config, storage, catalog, defaultModel, tracing, log, closing: closing.signal, ...parts });
   const { createServer } = await import('node:http');
   const server = createServer({ requestTimeout: REQUEST_LIMIT_MS, keepAliveTimeout: 65_000 }, app);
   server.timeout = idleLimitMs(config);
@@ -164,6 +166,7 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
       clearInterval(idle);
       clearTimeout(grace);
       await close();
+      await tracing?.stop();
       log.info('web stopped');
     },
   };

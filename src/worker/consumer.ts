@@ -16,6 +16,7 @@ import { watchForStalled } from '../queue/stalled.ts';
 import type { StatisticsRecorder } from '../queue/statistics.ts';
 import type { Keyring } from '../sealing/keyring.ts';
 import type { Storage } from '../storage/storage.ts';
+import type { Tracing } from '../telemetry/tracing.ts';
 import { mediaOf, recordEnds } from './task-ends.ts';
 import { runTask } from './task-runner.ts';
 import { createVideoGate } from './video-gate.ts';
@@ -28,6 +29,7 @@ export type ConsumerOptions = {
   lanes: Lanes;
   storage: Storage;
   statistics: StatisticsRecorder;
+  tracing: Tracing | undefined;
   /** Seconds that an attempt at a picture or a video may take. */
   timeLimits: Record<Media, number>;
   keyring: Keyring;
@@ -73,6 +75,10 @@ const LAST_WORDS_MS = 500;
 /** Why an attempt failed that is not the last; the rest stands in the stack and in the log. */
 const whyTransient = (error: unknown) => (error instanceof TransientError ? error.message : 'an unexpected fault');
 
+/** The parts of a detection, for its trace. */
+const stagesOf = ({ timings_ms: timings }: TaskResult) =>
+  (['decode', 'inference', 'postprocess', 'annotate'] as const).map((name) => ({ name, ms: timings[name] }));
+
 /** BullMQ's way to say: no further attempt. */
 function final(error: AppError): UnrecoverableError {
   return Object.assign(new UnrecoverableError(failureText(error)), { cause: error.cause });
@@ -80,7 +86,7 @@ function final(error: AppError): UnrecoverableError {
 
 /** Takes tasks of one queue and runs as many at a time as there are lanes. */
 export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logger): Consumer {
-  const { kind, lanes, storage, statistics, timeLimits } = options;
+  const { kind, lanes, storage, statistics, tracing, timeLimits } = options;
   const { queue } = KINDS[kind];
   const running = new Map<string, Running>();
   const attempts = trackAttempts(redis, queue, { id: options.workerId, name: options.workerName }, options.keyring);
@@ -106,6 +112,7 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
     removeOnComplete: { age: options.resultTtlSeconds, limit: 1000 },
     removeOnFail: { age: options.resultTtlSeconds, limit: 1000 },
     metrics: { maxDataPoints: 24 * 60 },
+    ...(tracing === undefined ? {} : { telemetry: tracing.queue }),
   };
   const worker = new Worker<unknown, TaskResult>(queue, handle, settings, sealingBackend(options.keyring));
   worker.on('error', (error) => {
@@ -200,11 +207,24 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
     if (losses > MAX_LOSSES) throw lost();
     const waitMs = Math.max(0, startedAt - job.timestamp);
     const limit = setTimeout(() => stop(taskId, 'timeout'), timeLimits[data.media] * 1000);
-    try {
-      return await runTask(taskId, data, waitMs, { lanes, storage }, abort.signal, (progress) => {
+    const run = () =>
+      runTask(taskId, data, waitMs, { lanes, storage }, abort.signal, (progress) => {
         current.percent = progress.percent;
         job.updateProgress(progress).catch(() => undefined);
       });
+    try {
+      if (tracing === undefined) return await run();
+      const { media, options: asked } = data;
+      const attributes = {
+        'recognize.task_id': taskId,
+        'recognize.request_id': data.request_id,
+        'recognize.worker': options.workerName,
+        'recognize.kind': kind,
+        'recognize.media': media,
+        'recognize.model': asked.model,
+        'recognize.wait_ms': waitMs,
+      };
+      return await tracing.span(`detect ${kind} ${media}`, attributes, run, stagesOf);
     } finally {
       clearTimeout(limit);
     }

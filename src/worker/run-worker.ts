@@ -21,6 +21,7 @@ import { createKeyring } from '../sealing/keyring.ts';
 import { sweepAbandoned } from '../storage/abandoned.ts';
 import { abandonedSeconds, storageSettings } from '../storage/settings.ts';
 import { openStorage } from '../storage/storage.ts';
+import { startTracing } from '../telemetry/tracing.ts';
 import { type Consumer, createConsumer } from './consumer.ts';
 import { followOrder } from './follow-order.ts';
 import { startHealthServer } from './health-server.ts';
@@ -75,6 +76,7 @@ export async function runWorker(
   if (trouble !== undefined) log.warn(trouble.message);
   const keyring = createKeyring(config.encryptionKeys);
   const storage = await openStorage(storageSettings(config), keyring, log);
+  const tracing = await startTracing(config.tracesEndpoint, `recognize-${kind}-worker`, log);
   const redis = connectPatient(config.redis, log);
   const subscriber = connectSubscriber(config.redis, log);
   let name: string | undefined;
@@ -172,6 +174,7 @@ export async function runWorker(
         lanes,
         storage,
         statistics,
+        tracing,
         timeLimits: { image: config.limits.imageSeconds, video: config.limits.videoSeconds },
         resultTtlSeconds: config.ttl.resultSeconds,
         keyring,
@@ -246,7 +249,7 @@ export async function runWorker(
       }
       health?.closeAllConnections();
       health?.close();
-      await Promise.all([disconnect(subscriber), disconnect(redis)]);
+      await Promise.all([disconnect(subscriber), disconnect(redis), tracing?.stop()]);
       workerLog.info('worker stopped');
     },
   };
