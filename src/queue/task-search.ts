@@ -13,9 +13,9 @@ const TIME_LIMIT_MS = 80;
 
 /** Tasks that are looked at for one page; fewer where their results have to be read. */
 const LOOK_LIMIT = 6000;
-const LOOK_INTO_LIMIT = 300;
+const LOOK_INTO_LIMIT = 800;
 const STEP = 250;
-const STEP_INTO = 50;
+const STEP_INTO = 40;
 
 const WHOLE_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 

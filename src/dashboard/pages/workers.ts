@@ -41,7 +41,7 @@ function row(worker: WorkerView): HTMLElement {
   return h(
     'tr',
     { 'data-key': worker.name, class: worker.state === 'lost' ? 'faded' : '' },
-    cell('Worker', workerLink(worker.name)),
+    cell('Worker', workerLink(worker.name), admin && h('div', { class: 'buttons' }, workerButtons(worker))),
     cell('State', badge(worker.state), worker.reason === null ? '' : h('small', {}, ` ${worker.reason}`)),
     cell('Current tasks', current(worker)),
     cell('Slots', worker.concurrency),
@@ -55,14 +55,12 @@ function row(worker: WorkerView): HTMLElement {
     cell('Uptime', duration(worker.uptime_s)),
     cell('Heartbeat', `${duration(worker.silent_s)} ago`),
     cell('Host', `${worker.host} / ${worker.pid}`),
-    admin && cell('Actions', h('span', { class: 'buttons' }, workerButtons(worker))),
   );
 }
 
 async function refresh(): Promise<void> {
   admin = await isAdmin();
   const { workers } = await get<{ workers: WorkerView[] }>('/workers');
-  const head = [...COLUMNS, ...(admin ? ['Actions'] : [])];
   show(
     byId('main'),
     h('h1', {}, 'Workers'),
@@ -80,7 +78,7 @@ async function refresh(): Promise<void> {
               h(
                 'tr',
                 {},
-                head.map((name) => h('th', {}, name)),
+                COLUMNS.map((name) => h('th', {}, name)),
               ),
             ),
             h('tbody', {}, workers.map(row)),
