@@ -48,7 +48,7 @@ const browser = await chromium.launch({
 });
 const pages = [
   ['overview', '/overview', 'light', 1280, 640],
-  ['workers', '/workers', 'light', 1280, 290],
+  ['workers', '/workers', 'light', 1280, 340],
   ['task', `/tasks/${first}`, 'light', 1000, 700],
   ['overview-phone', '/overview', 'dark', 390, 780],
 ] as const;
