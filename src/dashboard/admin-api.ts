@@ -15,7 +15,7 @@ import type {
 import { ADMIN_ROUTES, adminOpenApiDocument } from '../contract/admin-routes.ts';
 import { successEnvelope } from '../contract/envelope.ts';
 import { type Kind, kindOfQueue } from '../contract/kinds.ts';
-import { AppError } from '../errors.ts';
+import { AppError, StorageError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { noteAction, readAudit } from '../queue/audit.ts';
 import { type Heartbeat, isLost, knownWorkers } from '../queue/heartbeat.ts';
@@ -224,7 +224,7 @@ async function orUnavailable(redis: Redis, work: () => unknown): Promise<unknown
   try {
     return await work();
   } catch (error) {
-    if (error instanceof AppError) throw error;
+    if (error instanceof AppError || error instanceof StorageError) throw error;
     const lost =
       redis.status !== 'ready' || /timed out|connection is closed|writeable|retries/i.test((error as Error).message);
     if (!lost) throw error;

@@ -1,14 +1,15 @@
 import type { ErrorRequestHandler, RequestHandler } from 'express';
 import { errorEnvelope } from '../contract/envelope.ts';
-import { AppError } from '../errors.ts';
+import { AppError, StorageError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { publicError } from '../queue/failure.ts';
+import { publicError, storageUnavailable } from '../queue/failure.ts';
 
 export const nothingHere: RequestHandler = () => {
   throw new AppError('NOT_FOUND', 'There is nothing at this address.');
 };
 
 function asAppError(error: unknown): AppError {
+  if (error instanceof StorageError) return storageUnavailable(error);
   const status = (error as { status?: unknown } | null)?.status;
   if (error instanceof AppError || typeof status !== 'number' || status < 400 || status >= 500)
     return publicError(error);

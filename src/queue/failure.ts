@@ -1,5 +1,5 @@
 import type { TaskError } from '../contract/task.ts';
-import { AppError, isErrorCode } from '../errors.ts';
+import { AppError, isErrorCode, StorageError } from '../errors.ts';
 
 export const LOST_SENTENCE = 'The process that worked on the task died twice; the task was given up.';
 
@@ -33,7 +33,20 @@ export function parseFailure(reason: string): TaskError {
 
 /** The AppError that a client gets in place of any error. */
 export function publicError(error: unknown): AppError {
-  return error instanceof AppError
-    ? error
-    : new AppError('INTERNAL', 'Something went wrong on our side.', { cause: error });
+  if (error instanceof AppError) return error;
+  const sentence =
+    error instanceof StorageError ? 'The storage for files did not answer.' : 'Something went wrong on our side.';
+  return new AppError('INTERNAL', sentence, { cause: error });
+}
+
+/** What the request of a client gets while stored files cannot be reached. */
+export function storageUnavailable(cause: StorageError): AppError {
+  return new AppError(
+    'QUEUE_UNAVAILABLE',
+    'The storage for files cannot be reached at the moment. Try again shortly.',
+    {
+      retryAfterSeconds: 5,
+      cause,
+    },
+  );
 }

@@ -17,6 +17,7 @@ import pLimit from 'p-limit';
 import { StorageError } from '../errors.ts';
 import { statusOf } from './bucket-client.ts';
 import type { ObjectStore } from './object-store.ts';
+import { unlessSilent } from './unless-silent.ts';
 
 /** Larger objects are written in parts of this size, the least that S3 takes; each part is tried again by itself. */
 const PART_BYTES = 5 * 1024 * 1024;
@@ -169,7 +170,7 @@ export function openBucketStore(client: S3Client, bucket: string, prefix: string
       signal?.addEventListener('abort', stop, { once: true });
       let bytes = 0;
       try {
-        for await (const chunk of body as AsyncIterable<Buffer>) {
+        for await (const chunk of unlessSilent(body, PATIENCE_MS)) {
           bytes += chunk.length;
           yield chunk;
         }

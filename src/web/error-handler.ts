@@ -2,7 +2,7 @@ import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
 import { errorEnvelope } from '../contract/envelope.ts';
 import { AppError, StorageError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { publicError } from '../queue/failure.ts';
+import { publicError, storageUnavailable } from '../queue/failure.ts';
 
 /** For how long the rest of a refused upload is still taken in, in all and from one piece to the next, in ms. */
 const LINGER_MS = 30_000;
@@ -12,15 +12,9 @@ export const nothingHere: RequestHandler = () => {
   throw new AppError('NOT_FOUND', 'There is nothing at this address.');
 };
 
-const storageAway = (cause: unknown) =>
-  new AppError('QUEUE_UNAVAILABLE', 'The storage for files cannot be reached at the moment. Try again shortly.', {
-    retryAfterSeconds: 5,
-    cause,
-  });
-
 /** Errors of Express itself (a malformed URL, a bad Range) carry a 4xx status. */
 function asAppError(error: unknown): AppError {
-  if (error instanceof StorageError) return storageAway(error);
+  if (error instanceof StorageError) return storageUnavailable(error);
   const status = (error as { status?: unknown } | null)?.status;
   if (!(error instanceof AppError) && typeof status === 'number' && status >= 400 && status < 500) {
     return new AppError(status === 404 ? 'NOT_FOUND' : 'BAD_REQUEST', 'The request cannot be understood.', {
