@@ -27,6 +27,7 @@ function open(master: Master, tls: TlsOptions | undefined): NetStream {
 export function connectorTo(locate: MasterLocator, tls: TlsOptions | undefined) {
   return class MasterConnector extends AbstractConnector {
     #search = new AbortController();
+    #leaving = false;
 
     constructor() {
       super(DISCONNECT_MS);
@@ -37,12 +38,16 @@ export function connectorTo(locate: MasterLocator, tls: TlsOptions | undefined) 
     }
 
     override disconnect(): void {
+      // Every command that a former master refuses asks for a new connection.
+      if (this.#leaving) return;
+      this.#leaving = true;
       this.#search.abort(new Error('Connection is closed.'));
       super.disconnect();
     }
 
     async connect(tell: Tell): Promise<NetStream> {
       this.connecting = true;
+      this.#leaving = false;
       this.#search = new AbortController();
       const master = await locate(this.#search.signal, (error) => tell('error', error));
       this.#search.signal.throwIfAborted();

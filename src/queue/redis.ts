@@ -20,6 +20,8 @@ const FAIL_FAST_MS = 1500;
  */
 const SILENT_MS = { failFast: 3000, patient: 12_000 } as const;
 
+const PROBE_MS = 5000;
+
 /** What a server says that is not, or no longer, the one to write to. */
 const NOT_THE_MASTER = /(^|-)(READONLY|MOVED|MASTERDOWN|CLUSTERDOWN|UNBLOCKED) /;
 
@@ -65,8 +67,11 @@ async function checkServer(client: Redis, log: Logger): Promise<void> {
   if (policy !== undefined && policy !== 'noeviction') {
     log.warn({ policy }, 'Redis may evict tasks when its memory is full: set its maxmemory-policy to noeviction');
   }
-  if (value('cluster_enabled') === '1' && client.options.Connector === undefined) {
+  if (client.options.Connector !== undefined) return;
+  if (value('cluster_enabled') === '1') {
     log.error('REDIS_URL names a node of a Redis Cluster: write it as redis-cluster:// or rediss-cluster://');
+  } else if (value('role') === 'slave') {
+    log.error('REDIS_URL names a replica, which takes no tasks: name the master, or the sentinels');
   }
 }
 
@@ -118,7 +123,15 @@ export function connectPatient(settings: RedisSettings, log: Logger): Redis {
 
 /** A connection that only listens; it subscribes again by itself after an outage. */
 export function connectSubscriber(settings: RedisSettings, log: Logger): Redis {
-  return connect(endpoint(settings), { maxRetriesPerRequest: null, autoResubscribe: true }, 'patient', log);
+  const place = endpoint(settings);
+  const client = connect(place, { maxRetriesPerRequest: null, autoResubscribe: true }, 'patient', log);
+  if (!place.mayMove) return client;
+  // It never asks for anything, and would not see that its master has fallen silent and another has taken over.
+  const probe = setInterval(() => {
+    if (client.status === 'ready') client.ping().catch(() => undefined);
+  }, PROBE_MS).unref();
+  client.once('end', () => clearInterval(probe));
+  return client;
 }
 
 /** Resolves once the connection is up or has failed for the first time, at the latest after so many ms. */

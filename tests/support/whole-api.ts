@@ -3,6 +3,7 @@ import { expect } from 'vitest';
 import type { ScalingView } from '../../src/contract/answers.ts';
 import { runDashboard } from '../../src/dashboard/run-dashboard.ts';
 import { call, ended, post, submit, taskIn } from './api.ts';
+import { askDashboard } from './dashboard-client.ts';
 import { openEvents } from './events.ts';
 import { lanePids, signalAll } from './lanes.ts';
 import { goodPicture } from './pictures.ts';
@@ -70,6 +71,18 @@ export async function expectWholeApi(web: Web): Promise<void> {
     expect(queues).toHaveLength(2);
     expect(queues[0]?.counts.completed).toBeGreaterThan(0);
     expect((await fetch(`${dashboard.url}/metrics/scaling`)).status).toBe(200);
+    for (const path of ['overview', 'history', 'workers', 'tasks', `tasks/${one}`, 'audit']) {
+      const answer = await askDashboard(dashboard.url, `/api/admin/${path}`);
+      expect(answer.status, answer.text).toBe(200);
+    }
+    for (const order of ['drain', 'resume']) {
+      const answer = await askDashboard<{ applied: boolean }>(
+        dashboard.url,
+        `/api/admin/workers/face_worker_1/${order}`,
+        { body: {} },
+      );
+      expect(answer.data, answer.text).toMatchObject({ applied: true });
+    }
   } finally {
     await dashboard.stop();
   }
