@@ -94,20 +94,6 @@ describe.skipIf(!requireShared())('encryption at rest in the whole service', () 
     expect(service.output()).not.toMatch(/holiday|toothbrush|bicycle|0\.3217|landmarks/);
   });
 
-  it('leaves no plain text of a task whose worker was killed', async () => {
-    const { DATA_DIR = '' } = service.home.environment;
-    const temporary = () => readdirSync(join(DATA_DIR, 'uploads', '.tmp'));
-    const file = sharedFile('videos/people-one-by-one.mp4');
-    const fields = { frame_skip: '40', annotate: 'false' };
-    const id = await submit(service.url, 'face/video', { file, name: FILE_NAME, fields });
-    await waitFor('progress', async () => ((await getTask(service.url, id)).progress?.done ?? 0) > 0);
-    expect(temporary().length).toBeGreaterThan(0);
-    service.kill9('worker:face');
-    const task = await taskIn(service.url, id, ['SUCCESS', 'FAILURE'], { timeoutMs: 120_000 });
-    expect([task.state, task.attempts]).toEqual(['SUCCESS', 2]);
-    expect(temporary()).toEqual([]);
-  });
-
   it('is the dashboard allowed to see through', async () => {
     const board = async (query: string) => {
       const response = await fetch(`${service.dashboardUrl}/api/queues?${query}`);

@@ -1,4 +1,5 @@
 import { readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FaceVideoResult, ImageResult } from '../../src/contract/results.ts';
 import { call, ended, expectError, post, submit, taskIn } from '../support/api.ts';
@@ -120,6 +121,39 @@ describe.skipIf(!requireShared())('a service whose files lie in a bucket', () =>
       expect(bucket.names()).toEqual(before);
       await waitFor('web to be ready', async () => (await call(`${web.url}/api/health/ready`)).status === 200);
       expect((await post(web.url, 'face/image', { file, query: 'wait=20' })).body.data.state).toBe('SUCCESS');
+    });
+
+    it('an upload during which it dies is refused and leaves nothing', async () => {
+      const before = bucket.names();
+      bucket.freeze();
+      const answer = post(web.url, 'face/video', { file: sharedFile('videos/signer.mkv') });
+      await waitFor('the upload to be received', () => temporary().length > 0);
+      await sleep(300);
+      await bucket.kill9();
+      try {
+        expectError(await answer, 503, 'QUEUE_UNAVAILABLE');
+        expect(temporary()).toEqual([]);
+      } finally {
+        await bucket.restart();
+      }
+      expect(bucket.names()).toEqual(before);
+    });
+
+    it('a client that hangs up meanwhile leaves nothing either', async () => {
+      const before = bucket.names();
+      const hangUp = new AbortController();
+      bucket.freeze();
+      try {
+        const answer = post(web.url, 'face/image', { file, signal: hangUp.signal });
+        await waitFor('the upload to be received', () => temporary().length > 0);
+        await sleep(300);
+        hangUp.abort();
+        await expect(answer).rejects.toThrow();
+        await waitFor('the temporary file to go', () => temporary().length === 0, { timeoutMs: 3000 });
+      } finally {
+        bucket.thaw();
+      }
+      await waitFor('what was sent to be removed', () => bucket.names().length === before.length);
     });
 
     it('a task can be cancelled', async () => {
