@@ -13,7 +13,7 @@ const EXIT_RESTART = 75;
 
 type Stop = () => Promise<void>;
 
-const USAGE = `usage: node src/main.ts all | web | dashboard | ${KIND_NAMES.map((kind) => `worker:${kind}`).join(' | ')}`;
+const USAGE = `usage: node src/main.ts all | web | dashboard | autoscaler | ${KIND_NAMES.map((kind) => `worker:${kind}`).join(' | ')}`;
 
 function announceReady(details: Record<string, unknown> = {}): void {
   process.send?.({ ready: true, ...details });
@@ -48,6 +48,12 @@ async function start(role: string): Promise<Started | undefined> {
     const dashboard = await runDashboard(config, log.logger);
     announceReady({ url: dashboard.url });
     return { stop: dashboard.stop, graceMs };
+  }
+  if (role === 'autoscaler') {
+    const { runComposeAutoscaler } = await import('./autoscale/run-compose-autoscaler.ts');
+    const autoscaler = await runComposeAutoscaler(config, log.logger);
+    announceReady();
+    return { stop: autoscaler.stop, graceMs };
   }
   throw new StartError(USAGE);
 }

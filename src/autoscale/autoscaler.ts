@@ -24,6 +24,7 @@ export function startAutoscaler(
 ): { stop(): Promise<void> } {
   const stopped = new AbortController();
   const changedAt = new Map<Kind, number>();
+  const troubles = new Map<Kind, string>();
 
   async function look(kind: Kind): Promise<void> {
     const policy = rules.workers[kind];
@@ -38,12 +39,23 @@ export function startAutoscaler(
     await driver.scale(kind, decision.workers);
   }
 
+  /** A trouble that lasts is told once. */
+  function tell(kind: Kind, error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    if (stopped.signal.aborted || troubles.get(kind) === message) return;
+    troubles.set(kind, message);
+    log.warn({ kind, err: error }, 'autoscaling failed; it is tried again');
+  }
+
   async function run(): Promise<void> {
     while (!stopped.signal.aborted) {
       for (const kind of KIND_NAMES) {
-        await look(kind).catch((error: unknown) => {
-          if (!stopped.signal.aborted) log.warn({ kind, err: error }, 'autoscaling failed; it is tried again');
-        });
+        try {
+          await look(kind);
+          troubles.delete(kind);
+        } catch (error) {
+          tell(kind, error);
+        }
       }
       await sleep(rules.every_s * 1000, undefined, { signal: stopped.signal }).catch(() => undefined);
     }

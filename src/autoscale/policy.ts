@@ -47,7 +47,7 @@ const RULES: Rule[] = [
 /** How many workers of one kind there are to be. */
 export const Policy = z
   .strictObject({
-    min: z.int().min(0).default(1),
+    min: z.int().min(1).default(1),
     max: z.int().min(1),
     cooldown: Cooldown.prefault({}),
     /** The first that holds decides. */

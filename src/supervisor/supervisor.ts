@@ -150,7 +150,7 @@ export async function runSupervisor(config: Config, log: Logger): Promise<void> 
       const further = (kind: Kind) => start(`worker:${kind}`, { HEALTH_PORT: '' });
       const fleet = createWorkerFleet(further, running, config.worker.graceSeconds * 1000 + HAND_BACK_MS, log);
       const { runAutoscaler } = await import('../autoscale/run-autoscaler.ts');
-      const autoscaler = runAutoscaler({ ...config.redis, url: redisUrl }, rules, fleet, log);
+      const autoscaler = await runAutoscaler({ ...config.redis, url: redisUrl }, rules, fleet, log);
       undo.push(() => autoscaler.stop());
     }
 
