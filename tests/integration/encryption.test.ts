@@ -9,7 +9,8 @@ import { DAMAGED_SENTENCE, MISSING_KEY_SENTENCE } from '../../src/sealing/keyrin
 import { call, ended, expectError, getTask, post, submit, type TaskOf, taskIn } from '../support/api.ts';
 import { goodPicture, sharedFile } from '../support/pictures.ts';
 import { requireShared } from '../support/shared.ts';
-import { startAnotherWeb, startWeb, startWorker, type TestWeb } from '../support/web.ts';
+import { waitFor } from '../support/wait-for.ts';
+import { makeFolders, pullModels, startAnotherWeb, startWeb, startWorker, type TestWeb } from '../support/web.ts';
 
 const SEGMENT = 65_536;
 const newKey = (id: string) => `${id}:${randomBytes(32).toString('base64')}`;
@@ -156,6 +157,24 @@ describe.skipIf(!requireShared())('a service with RESULT_ENCRYPTION_KEY', () => 
     await redis.hset(KEYS.job('face_detection', id), 'returnvalue', other ?? '');
     const task = await getTask(web.url, id);
     expect(task).toMatchObject({ state: 'FAILURE', error: { error_code: 'INTERNAL', message: DAMAGED_SENTENCE } });
+  });
+
+  it('works without a queue, too', async () => {
+    const folders = await makeFolders();
+    await pullModels(folders.models, ['yunet']);
+    const sync = await startAnotherWeb(folders, { MODE: 'sync', RESULT_ENCRYPTION_KEY: current });
+    try {
+      await waitFor('the detectors', async () => (await call(`${sync.url}/api/health/ready`)).status === 200);
+      const { body } = await post(sync.url, 'face/image', { file });
+      expect(body.data.faces_detected).toBe(1);
+      const copy = await load(String(body.data.annotated_image), {}, sync.url);
+      expect([...copy.subarray(0, 2)]).toEqual([0xff, 0xd8]);
+      const stored = readdirSync(folders.uploads).filter((name) => name !== '.tmp');
+      expect(stored.length).toBe(3);
+      for (const name of stored) expect(name).toMatch(/\.sealed$/);
+    } finally {
+      await sync.stop();
+    }
   });
 
   it('what runs tells how far it is', async () => {
