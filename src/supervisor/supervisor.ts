@@ -126,6 +126,7 @@ export async function runSupervisor(config: Config, log: Logger): Promise<void> 
         environment: childEnvironment({ ...shared, ...environment }),
         log,
       });
+    const { runAutoscaler } = rules === undefined ? {} : await import('../autoscale/run-autoscaler.ts');
     const processes = plans.map(({ role, environment }) => start(role, environment));
     const running = new Set(processes);
     undo.push(() => stopAll([...running], config.worker.graceSeconds * 1000 + HAND_BACK_MS, signals.force, log));
@@ -145,13 +146,12 @@ export async function runSupervisor(config: Config, log: Logger): Promise<void> 
     }, SLOW_START_MS);
     undo.push(async () => clearTimeout(slowStart));
 
-    if (rules !== undefined) {
+    if (rules !== undefined && runAutoscaler !== undefined) {
       // Only the first worker of a kind has HEALTH_PORT; an empty value also wins over .env.
       const further = (kind: Kind) => start(`worker:${kind}`, { HEALTH_PORT: '' });
       const fleet = createWorkerFleet(further, running, config.worker.graceSeconds * 1000 + HAND_BACK_MS, log);
-      const { runAutoscaler } = await import('../autoscale/run-autoscaler.ts');
-      const autoscaler = await runAutoscaler({ ...config.redis, url: redisUrl }, rules, fleet, log);
-      undo.push(() => autoscaler.stop());
+      const autoscaler = runAutoscaler({ ...config.redis, url: redisUrl }, rules, fleet, log);
+      undo.push(async () => (await autoscaler).stop());
     }
 
     const stopped = whenAborted(signals.stop);
