@@ -174,6 +174,29 @@ describe.skipIf(!requireShared())('the pages of the dashboard', () => {
     expect(complaints).toEqual([]);
   });
 
+  test('the timeline of a task tells of every attempt; its worker is started anew', async () => {
+    const clip = join(home.root, 'long.mp4');
+    const taskId = await post('object/video', clip, '?frame_skip=1&annotate=false');
+    await taskIn(service.url, taskId, ['PROCESSING']);
+    const { page } = await open(`/tasks/${taskId}`);
+    await page.locator('progress').waitFor();
+    service.kill9('lane');
+    await page.locator('.timeline li', { hasText: 'the detection process died' }).waitFor();
+    await page.locator('.timeline li', { hasText: 'attempt 2 on object_worker_1' }).waitFor();
+    const before = service.pids('worker:object');
+    await page.goto(`${base}/workers/object_worker_1`);
+    await press(page, 'Restart', 'Restart');
+    await says(page, 'started anew');
+    await waitFor('a new process', () => !service.pids('worker:object').some((pid) => before.includes(pid)), {
+      timeoutMs: 30_000,
+    });
+    await page.goto(`${base}/tasks/${taskId}`);
+    await page.locator('.timeline li', { hasText: 'given back to the queue' }).waitFor();
+    await page.locator('.timeline li', { hasText: 'attempt 3 on object_worker_1' }).waitFor();
+    await press(page, 'Cancel', 'Cancel the task');
+    await page.locator('h1 .badge', { hasText: 'revoked' }).waitFor();
+  });
+
   test('a failed task is found among the dead letters and retried', async () => {
     const taskId = await detect();
     const job = KEYS.job('object_detection', taskId);
