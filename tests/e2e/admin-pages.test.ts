@@ -243,6 +243,9 @@ describe.skipIf(!requireShared())('the pages of the dashboard', () => {
     expect(await page.locator('.timeline strong').allTextContents()).toEqual(['created', 'started', 'finished']);
     const board = page.getByRole('link', { name: 'show in Bull Board' });
     expect(await board.getAttribute('href')).toBe(`/queue/object_detection/${taskId}`);
+    await board.click();
+    const back = page.locator(`a[href="/tasks/${taskId}"]`).first();
+    await back.waitFor();
     expect(complaints).toEqual([]);
   });
 

@@ -133,7 +133,13 @@ function card(view: QueueView): HTMLElement {
       {},
       h('a', { href: `/queue/${view.queue}`, title: 'Show in Bull Board' }, view.queue),
       view.paused && h('span', { class: 'badge failure' }, 'paused'),
-      admin && h('button', { 'data-do': verb, 'data-queue': view.queue }, view.paused ? 'Resume' : 'Pause'),
+      admin &&
+        h(
+          'span',
+          { class: 'buttons' },
+          h('button', { 'data-do': verb, 'data-queue': view.queue }, view.paused ? 'Resume' : 'Pause'),
+          h('button', { 'data-do': 'clean', 'data-queue': view.queue }, 'Clean'),
+        ),
     ),
     counts(view),
     times(view),
@@ -198,6 +204,18 @@ for (const verb of ['pause', 'resume'] as const) {
       .catch(() => undefined);
   });
 }
+
+onPress('clean', ({ dataset: { queue = '' } }) => {
+  const question = {
+    title: `Clean results of ${queue}?`,
+    text: 'Good results of tasks that ended longer ago than this are removed for good, before their time.',
+    yes: 'Clean',
+    number: { label: 'Hours ago', value: 12, min: 0, max: 100_000 },
+  };
+  void act(question, `/queues/${queue}/clean`, (hours) => ({ state: 'completed', older_than_s: hours * 3600 }))
+    .then(refresh)
+    .catch(() => undefined);
+});
 
 keepFresh(refresh);
 keepFresh(async () => {
