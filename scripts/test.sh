@@ -39,12 +39,24 @@ ensure_promtool() {
   warn "promtool is missing, so the test of the alert rules will fail. Install it: $(install_command prometheus)"
 }
 
+# Only the test of Redis behind TLS needs openssl.
+ensure_openssl() {
+  [ $# -eq 0 ] || [[ "$*" == *integration* || "$*" == *redis* ]] || return 0
+  have openssl && return 0
+  if [ "$(uname -s)" = Linux ] && may_install; then
+    say 'Installing openssl for the test of Redis behind TLS'
+    apt_install openssl && have openssl && return 0
+  fi
+  warn "openssl is missing, so the test of Redis behind TLS will fail. Install it: $(install_command openssl)"
+}
+
 if ! command -v vitest >/dev/null; then
   warn 'The npm packages are missing. Run: npm run setup'
   close_with 0 1 0
 fi
 ensure_chromium "$@"
 ensure_promtool "$@"
+ensure_openssl "$@"
 
 counts=$(mktemp)
 trap 'rm -f "$counts"' EXIT
