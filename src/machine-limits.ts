@@ -12,7 +12,7 @@ const WORKER_BYTES = 200 * MIB;
  * pictures of 12 megapixels (Haar 380), 480 for 1080p video with its ffmpegs, 1050 for 4K video, of which rarely all
  * slots have one at a time.
  */
-const SLOT_BYTES = 700 * MIB;
+export const SLOT_BYTES = 700 * MIB;
 
 /** With less than this one slot is at risk: 1080p video was seen to go through with 600 MiB and not with 400. */
 const COMFORT_BYTES = WORKER_BYTES + 400 * MIB;

@@ -1,9 +1,7 @@
 import process from 'node:process';
+import { SLOT_BYTES } from '../machine-limits.ts';
 import type { OrderOutcome, WorkerOrder } from '../queue/worker-orders.ts';
 import type { Consumer } from './consumer.ts';
-
-/** What a detection process is reckoned to need, in bytes. */
-const SLOT_MEMORY_BYTES = 400 * 2 ** 20;
 
 /** The answer is on its way before the worker is, in ms. */
 const RESTART_AFTER_MS = 100;
@@ -26,7 +24,7 @@ const refused = (message: string): OrderOutcome => ({ applied: false, message })
 function resize(worker: OrderedWorker, consumer: Consumer, wanted: number): OrderOutcome {
   const { concurrency } = worker;
   if (wanted === concurrency) return done(`The worker has ${wanted} slots already.`);
-  const needed = (wanted - concurrency) * SLOT_MEMORY_BYTES;
+  const needed = (wanted - concurrency) * SLOT_BYTES;
   const free = process.availableMemory();
   if (needed > free) {
     const [need, have] = [needed, free].map((bytes) => Math.round(bytes / 2 ** 20));
