@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { StartError } from './errors.ts';
 import { chooseSlots, readMachineLimits } from './machine-limits.ts';
 import { parseRedisUrl, REDIS_URL_FORMS } from './redis-url.ts';
+import { weakSecret } from './weak-secrets.ts';
 
 const PROJECT_ROOT = resolve(import.meta.dirname, '..');
 
@@ -236,6 +237,8 @@ const Environment = z.object({
   AUTOSCALE_FILE: text,
   // The supervisor tells its children with these which of several they are; nobody else sets them.
   RECOGNIZE_SUPERVISED: flag(false),
+  // Where containers are published for others, as in docker-compose.scalable.yml, a weak secret stops them.
+  RECOGNIZE_REFUSE_WEAK_SECRETS: flag(false),
 });
 
 /** The settings that {@link loadConfig} reads, in the order in which `.env.example` lists them. */
@@ -288,6 +291,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
   }
   if ((env.DASHBOARD_USER === undefined) !== (env.DASHBOARD_PASSWORD === undefined)) {
     throw new StartError('Wrong setting: DASHBOARD_USER and DASHBOARD_PASSWORD go together; set both or none.');
+  }
+  if (env.RECOGNIZE_REFUSE_WEAK_SECRETS) {
+    const weak = weakSecret(env);
+    if (weak !== undefined) throw new StartError(`Wrong setting: ${weak}`);
   }
   if (env.REDIS_CA_FILE !== undefined && !existsSync(env.REDIS_CA_FILE)) {
     throw new StartError('Wrong setting: REDIS_CA_FILE names a file that is not there.');

@@ -11,6 +11,11 @@ const TRY_AGAIN_MS = 2000;
 /** The reason that a worker gives while there is no model; the health view turns it into a sentence that helps. */
 export const NO_MODEL = 'no model';
 
+/** What mends it, for who reads the log. */
+const NO_MODEL_ADVICE =
+  'there is no model here; the worker takes tasks once `npm run models -- pull` has fetched one ' +
+  '(in Compose: `docker compose -f docker-compose.scalable.yml up models`)';
+
 /**
  * Starts detection processes with the model that tasks of a kind get by default, or any other of the kind, however long
  * it takes until there is one and it can be loaded. Undefined when `signal` ends that.
@@ -29,7 +34,8 @@ export async function prepareLanes(
   let told: string | undefined;
 
   function wait(reason: string): Promise<void> {
-    if (reason !== told) log.warn({ reason }, 'the worker cannot take tasks yet');
+    if (reason !== told)
+      log.warn({ reason }, reason === NO_MODEL ? NO_MODEL_ADVICE : 'the worker cannot take tasks yet');
     told = reason;
     tell(reason);
     return sleep(TRY_AGAIN_MS, undefined, { signal }).catch(() => undefined);
