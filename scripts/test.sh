@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# npm test [-- <vitest arguments>]: runs the tests; the last line is always "N passed, N failed, N skipped".
+# npm test [-- <vitest arguments>]: runs the tests; without arguments also those of the images and the Compose file, last.
+# npm run test:compose: those alone. The last line is always "N passed, N failed, N skipped".
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/system-packages.sh
@@ -54,17 +55,61 @@ if ! command -v vitest >/dev/null; then
   warn 'The npm packages are missing. Run: npm run setup'
   close_with 0 1 0
 fi
-ensure_chromium "$@"
-ensure_promtool "$@"
-ensure_openssl "$@"
+if [ "${1:-}" != --compose ]; then
+  ensure_chromium "$@"
+  ensure_promtool "$@"
+  ensure_openssl "$@"
+fi
 
 counts=$(mktemp)
 trap 'rm -f "$counts"' EXIT
 # A signal ends the tests; this script still has to close.
-trap : INT TERM HUP
-RECOGNIZE_TEST_COUNTS=$counts vitest run "$@" </dev/null
-status=$?
-read -r passed failed skipped <"$counts" || { passed=0 failed=1 skipped=0; }
-# Errors after the last test, such as a process that was left behind, only show in the status.
-[ "$status" -eq 0 ] || [ "$failed" -gt 0 ] || failed=1
-close_with "$passed" "$failed" "$skipped"
+interrupted=''
+trap 'interrupted=yes' INT TERM HUP
+total_passed=0 total_failed=0 total_skipped=0
+
+# run_tests <vitest arguments>: adds what came out to the totals.
+run_tests() {
+  local status=0 passed failed skipped
+  : >"$counts"
+  RECOGNIZE_TEST_COUNTS=$counts vitest run "$@" </dev/null || status=$?
+  read -r passed failed skipped <"$counts" || { passed=0 failed=1 skipped=0; }
+  # Errors after the last test, such as a process that was left behind, only show in the status.
+  [ "$status" -eq 0 ] || [ "$failed" -gt 0 ] || failed=1
+  total_passed=$((total_passed + passed)) total_failed=$((total_failed + failed)) total_skipped=$((total_skipped + skipped))
+  return "$status"
+}
+
+BASE_IMAGES=(node:24-trixie-slim redis:7-alpine nginx:1-alpine)
+ENGINE_TOOL=../shared/tools/docker-up
+
+engine_answers() { timeout 20 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+has_engine_tool() { [ -x "$ENGINE_TOOL" ] && [ "$(id -u)" -eq 0 ] && [ "$(uname -s)" = Linux ]; }
+
+# Needs an engine: one that answers, else the one that the tool brings, which is stopped again.
+run_compose_tests() {
+  local started=''
+  if ! engine_answers; then
+    if ! has_engine_tool; then
+      say 'The tests of the images and the Compose file are skipped: no Docker engine answers.'
+      return 0
+    fi
+    started=yes
+  fi
+  if has_engine_tool && ! "$ENGINE_TOOL" "${BASE_IMAGES[@]}"; then
+    warn 'The Docker engine could not be made ready.'
+    total_failed=$((total_failed + 1))
+  else
+    run_tests --config vitest.compose.config.ts "$@"
+  fi
+  [ -z "$started" ] || "$ENGINE_TOOL" --stop
+}
+
+if [ "${1:-}" = --compose ]; then
+  shift
+  run_compose_tests "$@"
+else
+  run_tests "$@"
+  [ $# -gt 0 ] || [ -n "$interrupted" ] || run_compose_tests
+fi
+close_with "$total_passed" "$total_failed" "$total_skipped"

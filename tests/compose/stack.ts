@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { ENVIRONMENT_NAMES } from '../../src/config.ts';
 import { sharedPath } from '../support/shared.ts';
 import { tempDir } from '../support/temp.ts';
 
@@ -70,6 +71,7 @@ export type ContainerInfo = {
 
 export type Stack = {
   project: string;
+  environment: Record<string, string>;
   url: string;
   dashboardUrl: string;
   balancerUrl: string;
@@ -101,7 +103,10 @@ export async function createStack(version: 1 | 2, settings: Record<string, strin
   const logFolder = join(tempDir('logs'), 'logs');
   mkdirSync(logFolder);
   const [web, dashboard, balancer] = await Promise.all([freePort(), freePort(), freePort()]);
-  const environment = {
+  const environment: Record<string, string> = {
+    // An .env of whoever runs the tests has no say.
+    ...Object.fromEntries([...ENVIRONMENT_NAMES, 'REDIS_PASSWORD'].map((name) => [name, ''])),
+    COMPOSE_PROJECT_NAME: project,
     IMAGE_TAG: imageTag(),
     LOG_FOLDER: logFolder,
     MODELS_MIRROR_FOLDER: mirror(),
@@ -118,6 +123,7 @@ export async function createStack(version: 1 | 2, settings: Record<string, strin
   const { compose } = composeWith({});
   return {
     project,
+    environment,
     url: `http://127.0.0.1:${web}`,
     dashboardUrl: `http://127.0.0.1:${dashboard}`,
     balancerUrl: `http://127.0.0.1:${balancer}`,
