@@ -11,9 +11,10 @@ import { atLeast, atMost, median, printReport, rounded, tell } from './report.ts
  */
 
 const STARTS = 3;
-const TASKS = 400;
-/** The first and last results of a run are left out: workers warm up, and run dry one after the other. */
-const MEASURED = { from: 0.15, to: 0.9 };
+const TASKS = 900;
+/** Measured from so long after every worker was ready, in ms, to where so much is done: the last tasks are few for two. */
+const SETTLE_MS = 3000;
+const MEASURED_TO = 0.9;
 
 const picture = new Blob([readFileSync(sharedPath('data/samples/dog.jpg'))]);
 
@@ -56,13 +57,12 @@ async function secondsToFirstResult(): Promise<number> {
   }
 }
 
-async function waiting(stack: Stack): Promise<number> {
+type FaceHealth = { waiting: number; busy: number; workers: number; slots: number };
+
+async function faceHealth(stack: Stack): Promise<FaceHealth> {
   const response = await fetch(`${stack.url}/api/health`);
-  const { data } = (await response.json()) as {
-    data: { services: { face_detection: { waiting: number; busy: number } } };
-  };
-  const { waiting: queued, busy } = data.services.face_detection;
-  return queued + busy;
+  const { data } = (await response.json()) as { data: { services: { face_detection: FaceHealth } } };
+  return data.services.face_detection;
 }
 
 /** Pictures a second that so many workers get through from a queue that was filled before they started. */
@@ -75,14 +75,19 @@ async function throughput(workers: number): Promise<number> {
     await insist(() => submit(stack.url));
     for (let n = 1; n < TASKS; n++) await submit(stack.url);
     await scale(workers);
-    const marks: { done: number; at: number }[] = [];
-    for (let done = 0; done < TASKS * MEASURED.to; await sleep(200)) {
-      done = TASKS - (await waiting(stack));
-      if (done >= TASKS * MEASURED.from) marks.push({ done, at: performance.now() });
+    while ((await faceHealth(stack)).slots < workers) await sleep(200);
+    await sleep(SETTLE_MS);
+    const left = async () => {
+      const { waiting, busy } = await faceHealth(stack);
+      return waiting + busy;
+    };
+    const [first, start] = [await left(), performance.now()];
+    let last = first;
+    while (last > TASKS * (1 - MEASURED_TO)) {
+      await sleep(200);
+      last = await left();
     }
-    const [first, last] = [marks[0], marks.at(-1)];
-    if (first === undefined || last === undefined) throw new Error('nothing was measured');
-    return ((last.done - first.done) * 1000) / (last.at - first.at);
+    return ((first - last) * 1000) / (performance.now() - start);
   } finally {
     await stack.down();
   }
