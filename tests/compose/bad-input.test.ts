@@ -34,7 +34,7 @@ describe('wrong settings of the stack', () => {
   it.each([
     ['redis', /^Wrong setting: REDIS_PASSWORD is shorter than 12 characters\. .*npm run secrets/],
     ['dashboard', /^Wrong setting: DASHBOARD_PASSWORD is one of those that are tried first\. .*npm run secrets/],
-    ['face-worker', /^Too little memory: a worker may use 128 MiB .* Raise .*FACE_WORKER_MEMORY/],
+    ['face-worker', /^The worker has 128 MiB of memory, too little to load a model: raise its memory limit to \d+ MiB/],
   ])('are told in the last line of the log of %s', async (service, sentence) => {
     await waitFor('its last words', async () => sentence.test(await lastLine(service)), { timeoutMs: 30_000 });
   });
