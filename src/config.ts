@@ -18,7 +18,7 @@ const integer = (min: number, max: number) =>
     z
       .string()
       .trim()
-      .regex(/^\d+$/, 'must be a whole number')
+      .regex(/^[+-]?\d+$/, 'must be a whole number')
       .transform(Number)
       .pipe(z.number().min(min, `must be at least ${min}`).max(max, `must be at most ${max}`))
       .optional(),
@@ -30,9 +30,9 @@ const fraction = z.preprocess(
   z
     .string()
     .trim()
-    .regex(/^\d*\.?\d+$/, 'must be a number')
+    .regex(/^[+-]?\d*\.?\d+$/, 'must be a number')
     .transform(Number)
-    .pipe(z.number().min(0).max(1, 'must be between 0 and 1'))
+    .pipe(z.number().min(0, 'must be between 0 and 1').max(1, 'must be between 0 and 1'))
     .optional(),
 );
 const port = (fallback: number) => integerOr(fallback, 0, 65535);
@@ -166,6 +166,8 @@ const origins = list.refine(
   'must be a comma-separated list of origins such as https://example.org',
 );
 
+const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+
 const Environment = z.object({
   REDIS_URL: redisUrl,
   REDIS_CA_FILE: text,
@@ -190,14 +192,11 @@ const Environment = z.object({
   MODELS_DIR: textOr('models'),
   MODELS_MIRROR: list,
   LOG_DIR: textOr('logs'),
-  LOG_LEVEL: z.preprocess(
-    blankIsUnset,
-    z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
-  ),
+  LOG_LEVEL: z.preprocess(blankIsUnset, z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info')),
   LOG_ROTATE_BYTES: integerOr(10_485_760, 4096),
   LOG_KEEP_FILES: integerOr(9, 0, 1000),
   LOG_KEEP_DAYS: integerOr(14, 1, 3650),
-  MODE: z.preprocess(blankIsUnset, z.enum(['async', 'sync']).default('async')),
+  MODE: z.preprocess(blankIsUnset, z.enum(['async', 'sync'], 'must be async or sync').default('async')),
   MAX_CONTENT_LENGTH: integerOr(104857600, 1),
   MAX_IMAGE_PIXELS: integerOr(100000000, 1),
   MAX_IMAGE_DIMENSION: integerOr(1920, 32, 65535),

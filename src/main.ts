@@ -3,6 +3,8 @@ import { loadConfig } from './config.ts';
 import { KIND_NAMES, type Kind } from './contract/kinds.ts';
 import { StartError } from './errors.ts';
 import { createLog } from './log.ts';
+import { createCatalog } from './models/catalog.ts';
+import { checkModelSettings } from './models/check-settings.ts';
 import { whenSupervisorGone } from './supervisor/supervised.ts';
 
 /** sysexits' EX_CONFIG: the supervisor does not restart a child that ends with it. */
@@ -25,6 +27,7 @@ async function start(role: string): Promise<Started | undefined> {
   const config = loadConfig();
   const graceMs = config.worker.graceSeconds * 1000 + 1900;
   const log = createLog(role, config.logLevel, config.logRotation);
+  await checkModelSettings(config.models, createCatalog(config.paths.models, config.paths.manifest));
   if (role === 'all') {
     const { runSupervisor } = await import('./supervisor/supervisor.ts');
     await runSupervisor(config, log.logger);
@@ -40,7 +43,7 @@ async function start(role: string): Promise<Started | undefined> {
   if (role === 'web') {
     const { runWeb } = await import('./web/run-web.ts');
     const web = await runWeb(config, log.logger);
-    announceReady({ url: web.url });
+    void web.whenReady.then(() => announceReady({ url: web.url }));
     return { stop: web.stop, graceMs };
   }
   if (role === 'dashboard') {

@@ -58,7 +58,10 @@ export const ImageOptions = z.strictObject({
 });
 
 const seconds = decimal.pipe(
-  z.number().min(0, 'must not be negative').max(1e9, 'must be less than a thousand million'),
+  z
+    .number('must be less than a thousand million')
+    .min(0, 'must not be negative')
+    .max(1e9, 'must be less than a thousand million'),
 );
 
 /** Options of the video routes: those of pictures and which part of the video is looked at. */

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, readFile, unlink, writeFile } from 'node:fs/promises';
+import { link, readFile, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import { StartError } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 import { hashPassword, type PasswordHash, parsePasswordHash } from './password.ts';
 
 export type Role = 'admin' | 'viewer';
@@ -65,7 +66,7 @@ async function madeAccount(dataDir: string, announce: (line: string) => void): P
       throw error;
     });
     if (kept === undefined) {
-      await mkdir(dataDir, { recursive: true });
+      makeFolder(dataDir);
       const password = randomBytes(15).toString('base64url');
       const hash = await hashPassword(password);
       if (!(await keep(path, `${hash}\n`))) return await madeAccount(dataDir, announce);

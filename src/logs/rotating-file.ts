@@ -1,6 +1,7 @@
-import { chmodSync, closeSync, mkdirSync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, openSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { pino } from 'pino';
+import { makeFolder } from '../make-folder.ts';
 
 export type Rotation = {
   /** A file that has grown to so many bytes is put aside. */
@@ -44,7 +45,7 @@ function shift(path: string, { keepFiles, keepDays }: Rotation, now: number): vo
 
 /** Makes sure that the file is there and can be written. */
 function ensure(path: string): void {
-  mkdirSync(dirname(path), { recursive: true });
+  makeFolder(dirname(path));
   closeSync(openSync(path, 'a', MODE));
   try {
     chmodSync(path, MODE);

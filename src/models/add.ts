@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { StartError } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 import { type InputSize, inputSizeOf, LayoutError, recogniseLayout, type SeenOutput } from './layout.ts';
 import { ADDED_FILE, formatAdded, type Manifest, ModelEntry, ModelName, readAdded } from './manifest.ts';
 import { describeOnnx, OnnxFormatError } from './onnx-metadata.ts';
@@ -84,7 +85,7 @@ export async function addModel(request: AddRequest): Promise<ModelEntry> {
   } catch (error) {
     throw new StartError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code}).`);
   }
-  await mkdir(modelsDir, { recursive: true });
+  makeFolder(modelsDir);
   const part = partPath(modelsDir, target);
   try {
     await writeFile(part, content, { flush: true });

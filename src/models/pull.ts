@@ -1,5 +1,6 @@
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { makeFolder } from '../make-folder.ts';
 import type { ModelEntry } from './manifest.ts';
 import { copyFrom, download, isPart, sumOf, TRANSFER_TIMEOUTS, TransferError } from './transfer.ts';
 
@@ -80,7 +81,7 @@ export async function pullModel(
   const present = await verifyModel(entry, modelsDir);
   if (present === 'ok') return { state: 'present', attempts };
   if (present !== 'missing') attempts.push({ where: join(modelsDir, entry.file), why: `has the ${present}` });
-  await mkdir(modelsDir, { recursive: true });
+  makeFolder(modelsDir);
   for (const place of placesFor(entry, places)) {
     try {
       if (isUrl(place)) await download(place, modelsDir, entry, timeouts);

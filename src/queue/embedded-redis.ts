@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, readlink, realpath, rm } from 'node:fs/promises';
+import { readFile, readlink, realpath, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { makeFolder } from '../make-folder.ts';
 import { identifyProcess } from '../process-identity.ts';
 import { askRedis, socketPathFor } from './redis-socket.ts';
 
@@ -121,7 +122,7 @@ export async function startEmbeddedRedis({
   signal?: AbortSignal;
 }): Promise<EmbeddedRedis> {
   const folder = join(dataDir, 'redis');
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder, 0o700);
   const place = { folder, socket: await socketPathFor(folder), pidFile: join(folder, 'redis.pid') };
   await endLeftover(place, log);
   signal?.throwIfAborted();

@@ -87,11 +87,13 @@ export async function readHealth(
 
 /** The same for the sync mode, where this process has the only slots and there is no Redis. */
 export function syncHealth(
-  ofKind: (kind: Kind) => Pick<DetectionHealth, 'slots' | 'busy' | 'waiting' | 'oldest_waiting_s' | 'model'>,
+  ofKind: (kind: Kind) => Pick<DetectionHealth, 'slots' | 'busy' | 'waiting' | 'oldest_waiting_s' | 'model'> & {
+    reason: string | undefined;
+  },
 ): Health {
   const detail = (kind: Kind): DetectionHealth => {
-    const { model, ...rest } = ofKind(kind);
-    return { up: model !== null, workers: 0, model, ...rest, ...(model === null ? { reason: noModel(kind) } : {}) };
+    const { model, reason = model === null ? noModel(kind) : undefined, ...rest } = ofKind(kind);
+    return { up: reason === undefined, workers: 0, model, ...rest, ...(reason === undefined ? {} : { reason }) };
   };
   return {
     status: KIND_NAMES.every((kind) => detail(kind).up) ? 'ok' : 'degraded',

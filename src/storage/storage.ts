@@ -1,9 +1,10 @@
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { StartError, StorageError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { makeFolder } from '../make-folder.ts';
 import { type Keyring, NO_KEYS } from '../sealing/keyring.ts';
 import { type FileSeal, HEADER_BYTES, openSeal, readSealed, sealedBytes, sealFile } from '../sealing/sealed-file.ts';
 import type { BucketSettings } from './bucket-client.ts';
@@ -168,10 +169,10 @@ function composeStorage(store: ObjectStore, workspace: Workspace, keyring: Keyri
   };
 }
 
-async function makeFolders(...folders: string[]): Promise<void> {
+function makeFolders(...folders: string[]): void {
   try {
     // What people send is for this service alone.
-    for (const folder of folders) await mkdir(folder, { recursive: true, mode: 0o700 });
+    for (const folder of folders) makeFolder(folder, 0o700);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw new StartError(
@@ -186,7 +187,7 @@ export async function openLocalStorage(
   temporaryFolder: string,
   keyring: Keyring = NO_KEYS,
 ): Promise<Storage> {
-  await makeFolders(folder, temporaryFolder);
+  makeFolders(folder, temporaryFolder);
   return composeStorage(openFolderStore(folder), openWorkspace(temporaryFolder), keyring);
 }
 
@@ -209,7 +210,7 @@ async function connect(settings: BucketSettings, log?: Logger): Promise<ObjectSt
 export async function openStorage(settings: StorageSettings, keyring: Keyring, log: Logger): Promise<Storage> {
   const { folder, temporaryFolder, bucket } = settings;
   if (bucket === undefined) return openLocalStorage(folder, temporaryFolder, keyring);
-  await makeFolders(temporaryFolder);
+  makeFolders(temporaryFolder);
   return composeStorage(await connect(bucket, log), openWorkspace(temporaryFolder), keyring);
 }
 

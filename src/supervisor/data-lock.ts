@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StartError } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 import { identifyProcess } from '../process-identity.ts';
 
 const ATTEMPTS = 20;
@@ -48,7 +49,7 @@ export async function lockDataFolder(folder: string): Promise<{ release(): Promi
   const path = join(folder, 'supervisor.lock');
   const own = `${process.pid} ${identifyProcess(process.pid) ?? ''}\n`;
   try {
-    await mkdir(folder, { recursive: true });
+    makeFolder(folder);
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const written = await writeFile(path, own, { flag: 'wx', mode: 0o600 }).then(
         () => true,

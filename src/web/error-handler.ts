@@ -1,12 +1,15 @@
 import type { ErrorRequestHandler, Request, RequestHandler } from 'express';
 import { errorEnvelope } from '../contract/envelope.ts';
-import { AppError, StorageError } from '../errors.ts';
+import { AppError, type ErrorCode, StorageError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { publicError, storageUnavailable } from '../queue/failure.ts';
 
 /** For how long the rest of a refused upload is still taken in, in all and from one piece to the next, in ms. */
 const LINGER_MS = 30_000;
 const LINGER_IDLE_MS = 5_000;
+
+/** States that the service is in for a while and says elsewhere, too: no fault to wake somebody up for each time. */
+const EXPECTED = new Set<ErrorCode>(['MODEL_UNAVAILABLE', 'QUEUE_UNAVAILABLE', 'QUEUE_FULL', 'TIMEOUT']);
 
 export const nothingHere: RequestHandler = () => {
   throw new AppError('NOT_FOUND', 'There is nothing at this address.');
@@ -46,8 +49,7 @@ export function errorHandler(log: Logger): ErrorRequestHandler {
   return (error: unknown, request, response, next) => {
     const known = asAppError(error);
     const about = { requestId: request.id, path: request.path, code: known.code };
-    // A model that is not there was said at the start, and health says it.
-    if (known.code === 'MODEL_UNAVAILABLE') log.warn(about, 'request refused');
+    if (EXPECTED.has(known.code)) log.warn({ ...about, reason: known.message }, 'request refused');
     else if (known.status >= 500 && !(response.closed && isAbort(known.cause)))
       log.error({ ...about, err: known.cause ?? known }, 'request failed');
     else log.debug(about, 'request refused');

@@ -52,7 +52,7 @@ function preferredWait(prefer: string | undefined): number | undefined {
 }
 
 /**
- * Options of a detection from query and form together; the form wins.
+ * Options of a detection from query and form together, which must not contradict each other.
  *
  * @param prefer the header `Prefer`; the parameter `wait` wins
  * @throws AppError INVALID_OPTION
@@ -65,6 +65,11 @@ export function readDetectionRequest(
 ): DetectionRequest {
   // Not assigned one by one: a field named __proto__ would vanish instead of being refused.
   const fields: Fields = Object.fromEntries([query, form ?? {}].flatMap(Object.entries));
+  const contradiction = Object.keys(form ?? {}).find(
+    (name) => Object.hasOwn(query, name) && query[name] !== form?.[name],
+  );
+  if (contradiction !== undefined)
+    throw invalidOption([{ option: contradiction, message: 'has one value in the form and another in the query' }]);
   const { wait, ...rest } = fields;
   const options = parseOptions<DetectionRequest['options']>(SCHEMAS[media], rest);
   let seconds = preferredWait(prefer);

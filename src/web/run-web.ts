@@ -37,12 +37,21 @@ const CLOSE_EVERY_MS = 50;
 /** How long a start waits for Redis, in ms; without it requests are answered 503. */
 const REDIS_PATIENCE_MS = 2000;
 
-export type RunningWeb = { url: string; stop(): Promise<void> };
+export type RunningWeb = {
+  url: string;
+  /** Resolves when requests are answered; in sync mode that is when the models are loaded. */
+  whenReady: Promise<void>;
+  stop(): Promise<void>;
+};
 
 type ModeParts = Pick<
   WebDependencies,
   'redis' | 'tasks' | 'sync' | 'resultOf' | 'queueView' | 'health' | 'checkReady'
 > & {
+  /** Resolves when it has all that it needs to answer requests. */
+  whenReady: Promise<void>;
+  /** Ends work that goes on past the time for it. */
+  giveUp(): Promise<void>;
   close(): Promise<void>;
 };
 
@@ -105,6 +114,8 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
         // A PING is answered even by a cluster that is down.
         await Promise.all([redis.exists(KEYS.workers()), storage.checkWritable()]);
       },
+      whenReady: Promise.resolve(),
+      giveUp: async () => undefined,
       async close() {
         await sweeper.stop();
         await Promise.all(KIND_NAMES.map((kind) => queues[kind].close().catch(() => undefined)));
@@ -117,7 +128,9 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
     const sync = createSyncService(config, catalog, storage, log);
     const sweeper = startSweeper(storage, undefined, owners, sweep, log);
     const models = new Map<Kind, string | null>();
-    sync.warm().catch((error: unknown) => log.error({ err: error }, 'the detectors could not be loaded'));
+    const whenReady = sync
+      .warm()
+      .catch((error: unknown) => log.error({ err: error }, 'the detectors could not be loaded'));
     return {
       redis: undefined,
       tasks: undefined,
@@ -126,7 +139,8 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
       queueView: undefined,
       async health() {
         for (const kind of KIND_NAMES) models.set(kind, (await defaultModel(kind)) ?? null);
-        return syncHealth((kind) => ({ ...sync.load(kind), model: models.get(kind) ?? null }));
+        const reason = sync.isLoading() ? 'the detectors are still loading' : undefined;
+        return syncHealth((kind) => ({ ...sync.load(kind), model: models.get(kind) ?? null, reason }));
       },
       async checkReady() {
         await storage.checkWritable();
@@ -135,6 +149,8 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
             retryAfterSeconds: 2,
           });
       },
+      whenReady,
+      giveUp: sync.giveUp,
       async close() {
         await sweeper.stop();
         await sync.close();
@@ -142,7 +158,7 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
     };
   }
 
-  const { close, ...parts } = config.mode === 'sync' ? syncParts() : await asyncParts();
+  const { close, giveUp, whenReady, ...parts } = config.mode === 'sync' ? syncParts() : await asyncParts();
   const closing = new AbortController();
   const app = createApp({ config, storage, catalog, defaultModel, tracing, log, closing: closing.signal, ...parts });
   const { createServer } = await import('node:http');
@@ -156,12 +172,16 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
 
   return {
     url,
+    whenReady,
     async stop() {
       closing.abort();
       const closed = new Promise((resolve) => server.close(resolve));
       // A connection that is busy now is kept alive by its client once it has its answer.
       const idle = setInterval(() => server.closeIdleConnections(), CLOSE_EVERY_MS);
-      const grace = setTimeout(() => server.closeAllConnections(), config.worker.graceSeconds * 1000);
+      const grace = setTimeout(() => {
+        // Those who wait get an answer before they are cut off.
+        void giveUp().finally(() => setTimeout(() => server.closeAllConnections(), CLOSE_EVERY_MS));
+      }, config.worker.graceSeconds * 1000);
       await closed;
       clearInterval(idle);
       clearTimeout(grace);

@@ -20,24 +20,38 @@ import { runTask } from './task-runner.ts';
 
 const TRY_AGAIN_MS = 2000;
 
+/** How long ended detections may take to be gone, in ms. */
+const LAST_WORDS_MS = 1000;
+
 export type SyncService = {
   /** Loads the models, trying again where detection processes cannot start. To be called once. */
   warm(): Promise<void>;
   isWarm(): boolean;
+  /** Whether models are still being loaded for the first time. */
+  isLoading(): boolean;
   /** @throws AppError as a task would fail */
   run(submission: Submission, signal: AbortSignal): Promise<TaskResult & { task_id: string }>;
   /** Result that a stored file belongs to, undefined where there is none (any more). */
   resultOf(base: string): Promise<TaskResult | undefined>;
   load(kind: Kind): { slots: number; busy: number; waiting: number; oldest_waiting_s: number };
+  /** Ends what runs with an answer that says so; resolves when that has left nothing behind. */
+  giveUp(): Promise<void>;
   close(): Promise<void>;
 };
 
 class OutOfTime extends Error {}
 
+const stopping = () =>
+  new AppError('QUEUE_UNAVAILABLE', 'The service is being stopped. Send the file again in a moment.', {
+    retryAfterSeconds: 5,
+  });
+
 /** Detection without queue: the same lanes and the same runner as a worker's, in the web process's own keeping. */
 export function createSyncService(config: Config, catalog: ModelCatalog, storage: Storage, log: Logger): SyncService {
   const closing = new AbortController();
+  const givingUp = new AbortController();
   let warmed = false;
+  let loading = true;
   let lanes: ReturnType<typeof createLanes> | undefined;
   const underWay = new Map<string, { kind: Kind; since: number }>();
 
@@ -54,7 +68,7 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
     waitSince: number,
     signal: AbortSignal,
   ): Promise<TaskResult> {
-    if (lanes === undefined)
+    if (lanes === undefined || loading)
       throw new AppError('MODEL_UNAVAILABLE', 'The detectors are still loading.', { retryAfterSeconds: 5 });
     const { kind, media, owner, requestId, file, annotated, options } = submission;
     const data = {
@@ -105,6 +119,7 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
           const problems = await lanes.warm();
           if (problems.length > 0) log.error({ problems }, 'not every model can be used');
           warmed = problems.length === 0;
+          loading = false;
           return;
         } catch {
           // The lanes have logged why they cannot start.
@@ -113,6 +128,7 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
       }
     },
     isWarm: () => warmed,
+    isLoading: () => loading,
     async run(submission, signal) {
       const taskId = randomUUID();
       const limit = new AbortController();
@@ -126,7 +142,7 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
             retryAfterSeconds: 10,
           });
         }
-        const result = await withRetry(taskId, submission, AbortSignal.any([signal, limit.signal]));
+        const result = await withRetry(taskId, submission, AbortSignal.any([signal, limit.signal, givingUp.signal]));
         if (submission.media === 'image' && submission.options.annotate === 'auto') await keep(submission.base, result);
         log.info(
           {
@@ -167,6 +183,11 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
         waiting: Math.min(waiting, mine.length),
         oldest_waiting_s: Math.round(oldest * 10) / 10,
       };
+    },
+    async giveUp() {
+      givingUp.abort(stopping());
+      const until = performance.now() + LAST_WORDS_MS;
+      while (underWay.size > 0 && performance.now() < until) await sleep(20);
     },
     async close() {
       closing.abort();

@@ -339,6 +339,11 @@ describe.skipIf(!requireShared())('sync mode', () => {
         const first = await call(`${late.url}/api/health/ready`);
         expectError(first, 503, 'MODEL_UNAVAILABLE');
         expect((await call(`${late.url}/api/health/live`)).status).toBe(200);
+        expectError(await post(late.url, 'face/image', { file }), 503, 'MODEL_UNAVAILABLE');
+        expect((await call(`${late.url}/api/health`)).body.data).toMatchObject({
+          status: 'degraded',
+          services: { face_detection: { up: false, reason: 'the detectors are still loading' } },
+        });
         await warm(late.url);
       } finally {
         await late.stop();
@@ -385,6 +390,21 @@ describe.skipIf(!requireShared())('sync mode', () => {
     } finally {
       await guarded.stop();
     }
+  });
+
+  it('says that it is stopped to whoever still waits, and leaves nothing of theirs behind', async () => {
+    const place = await makeFolders();
+    await pullModels(place.models, ['yunet', 'yolox_nano']);
+    const stopped = await startAnotherWeb(place, { ...SYNC, GRACE_PERIOD: '1' });
+    await stopped.whenReady;
+    const [answer] = await Promise.all([
+      post(stopped.url, 'object/video', { file: sharedFile('videos/people-one-by-one.mp4'), query: 'frame_skip=1' }),
+      waitFor('the video to run', () => readdirSync(place.tmp).length > 1).then(() => stopped.stop()),
+    ]);
+    expectError(answer, 503, 'QUEUE_UNAVAILABLE');
+    expect(answer.body.message).toContain('being stopped');
+    expect(readdirSync(place.tmp)).toEqual([]);
+    expect(readdirSync(place.uploads).filter((name) => name !== '.tmp')).toEqual([]);
   });
 
   it('stops at once, also while it starts', async () => {

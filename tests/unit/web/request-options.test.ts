@@ -108,13 +108,21 @@ describe('options as text', () => {
     ]);
   });
 
-  it('are the same in the form, which wins over the query', () => {
+  it('are the same in the form', () => {
     const form = Object.assign(Object.create(null), { confidence: '0.7', nms: '0.4' });
-    expect(readDetectionRequest('image', { confidence: '0.2', priority: '9' }, form, undefined).options).toEqual({
+    expect(readDetectionRequest('image', { nms: '0.4', priority: '9' }, form, undefined).options).toEqual({
       confidence: 0.7,
       nms: 0.4,
       priority: 9,
     });
+  });
+
+  it('must not say one thing in the form and another in the query', () => {
+    const { code, details } = refusal(() => readDetectionRequest('image', { nms: '0.4' }, { nms: '0.5' }, undefined));
+    expect([code, details]).toEqual([
+      'INVALID_OPTION',
+      [{ option: 'nms', message: 'has one value in the form and another in the query' }],
+    ]);
   });
 
   it('cannot hide in the form under a name that every object has', () => {
