@@ -1,4 +1,3 @@
-import type { Config } from '../config.ts';
 import { KIND_NAMES, KINDS, type Kind } from '../contract/kinds.ts';
 import { StartError } from '../errors.ts';
 import type { ModelCatalog } from './catalog.ts';
@@ -9,9 +8,10 @@ const VARIABLES: Record<Kind, string> = { face: 'FACE_MODEL', object: 'OBJECT_MO
  * Refuses default models that no manifest knows. One that is known and not there yet is no wrong setting: health and
  * routes name the command that fetches it.
  *
+ * @param settings the default models by kind, `auto` for the manifest's own choice
  * @throws StartError that names the variable and the models it may be
  */
-export async function checkModelSettings(settings: Config['models'], catalog: ModelCatalog): Promise<void> {
+export async function checkModelSettings(settings: Record<Kind, string>, catalog: ModelCatalog): Promise<void> {
   const known = await catalog.known();
   for (const kind of KIND_NAMES) {
     const wanted = settings[kind];
