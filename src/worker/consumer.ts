@@ -1,15 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Job, UnrecoverableError, WaitingError, Worker, type WorkerOptions } from 'bullmq';
+import { type Job, Worker, type WorkerOptions } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { KINDS, type Kind, type Media } from '../contract/kinds.ts';
 import type { TaskResult } from '../contract/results.ts';
 import { JobData } from '../contract/task.ts';
-import { AppError, LaneLostError, TransientError } from '../errors.ts';
+import { AppError } from '../errors.ts';
 import type { Lanes } from '../lanes/lanes.ts';
 import type { Logger } from '../log.ts';
 import { trackAttempts } from '../queue/attempts.ts';
-import { failureText, LOST_SENTENCE, publicError, REVOKED_REASON } from '../queue/failure.ts';
-import { KEYS, PREFIX } from '../queue/keys.ts';
+import { PREFIX } from '../queue/keys.ts';
 import { LOCK_DURATION_MS, LOCK_RENEWAL_MS, MAX_LOSSES, MAX_STARTS, STALLED_INTERVAL_MS } from '../queue/queues.ts';
 import { sealingBackend, unreadableData } from '../queue/sealed-jobs.ts';
 import { watchForStalled } from '../queue/stalled.ts';
@@ -17,6 +16,7 @@ import type { StatisticsRecorder } from '../queue/statistics.ts';
 import type { Keyring } from '../sealing/keyring.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
+import { endAttempts, Stopped, type StopReason, workerLost } from './attempt-ends.ts';
 import { mediaOf, recordEnds } from './task-ends.ts';
 import { runTask } from './task-runner.ts';
 import { createVideoGate } from './video-gate.ts';
@@ -52,17 +52,6 @@ export type Consumer = {
   drain(graceMs: number): Promise<void>;
 };
 
-/** Why a running attempt is ended from outside. */
-type StopReason = 'revoked' | 'timeout' | 'handed-back' | 'lock-lost';
-
-class Stopped extends Error {
-  readonly reason: StopReason;
-  constructor(reason: StopReason) {
-    super(reason);
-    this.reason = reason;
-  }
-}
-
 type Running = { abort: AbortController; startedAt: number; token: string; media: Media; percent?: number };
 
 /** BullMQ must never fail a job for having stalled: {@link trackAttempts} knows better. */
@@ -72,17 +61,9 @@ const NEVER = Number.MAX_SAFE_INTEGER;
 const HAND_BACK_MS = 300;
 const LAST_WORDS_MS = 500;
 
-/** Why an attempt failed that is not the last; the rest stands in the stack and in the log. */
-const whyTransient = (error: unknown) => (error instanceof TransientError ? error.message : 'an unexpected fault');
-
 /** The parts of a detection, for its trace. */
 const stagesOf = ({ timings_ms: timings }: TaskResult) =>
   (['decode', 'inference', 'postprocess', 'annotate'] as const).map((name) => ({ name, ms: timings[name] }));
-
-/** BullMQ's way to say: no further attempt. */
-function final(error: AppError): UnrecoverableError {
-  return Object.assign(new UnrecoverableError(failureText(error)), { cause: error.cause });
-}
 
 /** Takes tasks of one queue and runs as many at a time as there are lanes. */
 export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logger): Consumer {
@@ -123,6 +104,15 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
     for (const taskId of taskIds) void keepOrStop(taskId);
   });
   const gate = createVideoGate(worker, redis, () => worker.concurrency, log);
+  const { handBack, refuse } = endAttempts({
+    redis,
+    queue,
+    attempts,
+    statistics,
+    timeLimits,
+    isDraining: () => draining,
+    log,
+  });
   const ends = recordEnds(worker, redis, statistics, log);
   const onOutage = () => {
     outages++;
@@ -141,60 +131,6 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
     if (!held) stop(taskId, 'lock-lost');
   }
 
-  async function handBack(job: Job, taskId: string, token: string): Promise<never> {
-    await attempts.leave(taskId, { how: 'given back to the queue' });
-    await job.moveToWait(token);
-    // BullMQ wakes nobody up for a job that comes back.
-    await redis.zadd(KEYS.marker(queue), 0, '0');
-    log.info({ taskId }, 'task given back to the queue');
-    throw new WaitingError();
-  }
-
-  /** The task is tried again after a while, as often as the job's options allow. */
-  async function retry(job: Job, taskId: string, error: unknown): Promise<never> {
-    const refusal = final(publicError(error));
-    if (job.attemptsMade + 1 >= (job.opts.attempts ?? 1)) {
-      await attempts.end(taskId, { how: refusal.message, cause: error });
-      throw refusal;
-    }
-    if (!(error instanceof LaneLostError)) await attempts.leave(taskId, { how: whyTransient(error), cause: error });
-    log.warn({ taskId, err: error }, 'attempt failed; the task is tried again');
-    throw new Error(refusal.message);
-  }
-
-  async function giveUp(taskId: string, error: AppError): Promise<never> {
-    await attempts.end(taskId, { how: failureText(error), cause: error.cause });
-    throw final(error);
-  }
-
-  /** How an attempt that has failed goes on: always by throwing what tells BullMQ. */
-  async function refuse(job: Job, taskId: string, token: string, error: unknown): Promise<never> {
-    const reason = error instanceof Stopped ? error.reason : undefined;
-    switch (reason) {
-      case 'lock-lost':
-        throw error;
-      case 'handed-back':
-        return handBack(job, taskId, token);
-      case 'timeout':
-        statistics.count('timeouts');
-        return giveUp(
-          taskId,
-          new AppError('TIMEOUT', `The task took longer than the ${timeLimits[mediaOf(job)]} s it may take.`),
-        );
-      case 'revoked':
-        await attempts.end(taskId, { how: REVOKED_REASON });
-        throw new UnrecoverableError(REVOKED_REASON);
-    }
-    if (error instanceof AppError) return giveUp(taskId, error);
-    if (!(error instanceof LaneLostError)) return retry(job, taskId, error);
-    if (draining) return handBack(job, taskId, token);
-    statistics.count('lanes_lost');
-    const losses = await attempts.lose(taskId, { how: 'the detection process died', cause: error });
-    return losses > MAX_LOSSES ? giveUp(taskId, lost(error)) : retry(job, taskId, error);
-  }
-
-  const lost = (cause?: unknown) => new AppError('WORKER_LOST', LOST_SENTENCE, { cause });
-
   async function attempt(job: Job, taskId: string, current: Running): Promise<TaskResult> {
     const { abort, startedAt } = current;
     const data = JobData.safeParse(job.data).data;
@@ -204,7 +140,7 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
       );
     const { revoked, losses } = await attempts.begin(taskId);
     if (revoked) throw new Stopped('revoked');
-    if (losses > MAX_LOSSES) throw lost();
+    if (losses > MAX_LOSSES) throw workerLost();
     const waitMs = Math.max(0, startedAt - job.timestamp);
     const limit = setTimeout(() => stop(taskId, 'timeout'), timeLimits[data.media] * 1000);
     const run = () =>
