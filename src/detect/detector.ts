@@ -4,6 +4,9 @@ export type Frame = { data: Uint8Array; width: number; height: number };
 /** Width and height in pixels. */
 export type Size = { width: number; height: number };
 
+/** The size at which a picture is to be decoded; `linear` interpolation where nothing is said. */
+export type FrameSize = Size & { kernel?: 'nearest' };
+
 export type FaceLandmarks = {
   right_eye: [number, number];
   left_eye: [number, number];
@@ -53,7 +56,7 @@ export type Detector = {
    * The size at which the detector wants a picture to be decoded: the picture's own aspect ratio (to the nearest
    * pixel, at least 1x1), no larger than useful.
    */
-  frameSize(picture: Size, options: DetectOptions): Size;
+  frameSize(picture: Size, options: DetectOptions): FrameSize;
   detect(frame: Frame, options: DetectOptions): Promise<DetectOutcome>;
   /** What it computes on. */
   readonly provider: Provider;

@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
-import type { Frame, Size } from '../detect/detector.ts';
+import type { Frame, FrameSize, Size } from '../detect/detector.ts';
 import { readBmpPixels } from './ffmpeg.ts';
 import { DEFAULT_TIMEOUT_MS, explainReadError, type ImageLimits, timeoutSeconds, unreadable } from './image-errors.ts';
 import { sharp } from './sharp.ts';
@@ -19,7 +19,7 @@ export const BACKGROUND = '#ffffff';
  * @throws AppError UNREADABLE_MEDIA for damaged, cut off or too large pictures, TIMEOUT past `limits.timeoutMs`
  * @throws TransientError for faults of disk, memory or processes
  */
-export async function decodeImage(path: string, mime: string, size: Size, limits: ImageLimits): Promise<Frame> {
+export async function decodeImage(path: string, mime: string, size: FrameSize, limits: ImageLimits): Promise<Frame> {
   try {
     return mime === 'image/bmp' ? await decodeBmp(path, size, limits) : await decodeWithSharp(path, size, limits);
   } catch (error) {
@@ -45,7 +45,7 @@ const READ_WHOLE_BYTES = 16 * 1024 * 1024;
 const sourceOf = (path: string): string | Buffer =>
   statSync(path).size <= READ_WHOLE_BYTES ? readFileSync(path) : path;
 
-async function decodeWithSharp(path: string, size: Size, limits: ImageLimits): Promise<Frame> {
+async function decodeWithSharp(path: string, size: FrameSize, limits: ImageLimits): Promise<Frame> {
   const { data, info } = await sharp(sourceOf(path), {
     failOn: 'error',
     limitInputPixels: limits.pixels,
@@ -53,7 +53,7 @@ async function decodeWithSharp(path: string, size: Size, limits: ImageLimits): P
     ignoreIcc: true,
   })
     .flatten({ background: BACKGROUND })
-    .resize(size.width, size.height, { fit: 'fill', kernel: 'linear' })
+    .resize(size.width, size.height, { fit: 'fill', kernel: size.kernel ?? 'linear' })
     .toColourspace('srgb')
     .timeout({ seconds: timeoutSeconds(limits) })
     .raw()

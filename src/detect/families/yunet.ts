@@ -118,13 +118,18 @@ export async function create(model: ReadyModel, settings: DetectorSettings): Pro
     padding: 0,
     placement: 'corner',
   });
-  const { frameSize, inputFor } = createSizing(network.declared, longestSideFor);
+  const sizing = createSizing(network.declared, longestSideFor);
   const list = createBoxList();
 
   return {
-    frameSize,
+    frameSize(picture, options) {
+      const size = sizing.frameSize(picture, options);
+      // Tiny pictures are doubled. Repeating their pixels takes half the time, and finds the same faces.
+      const isDoubled = size.width === 2 * picture.width && size.height === 2 * picture.height;
+      return isDoubled ? { ...size, kernel: 'nearest' } : size;
+    },
     async detect(frame, options) {
-      const input = inputFor(frame);
+      const input = sizing.inputFor(frame);
       const { outputs, fillMs, inferenceMs } = await network.infer(frame, input);
       const startedAt = performance.now();
       const levels = levelsOf(outputs, input);

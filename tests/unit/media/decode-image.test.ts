@@ -273,3 +273,11 @@ test.each(['image/jpeg', 'image/bmp'])('a missing file (%s) is a fault of storag
   const decoding = decodeImage(join(folder, 'gone'), mime, { width: 7, height: 5 }, limits);
   await expect(decoding).rejects.toBeInstanceOf(TransientError);
 });
+
+test('a picture that is enlarged by repeating its pixels has no others', async () => {
+  const path = join(folder, 'repeated');
+  writeFileSync(path, makePng({ width: 2, height: 1, bits: 8, colour: 'grey', rows: [[10, 250]] }));
+  const { data } = await decodeImage(path, 'image/png', { width: 4, height: 2, kernel: 'nearest' }, limits);
+  const row = [10, 10, 250, 250].flatMap((value) => [value, value, value]);
+  expect([...data]).toEqual([...row, ...row]);
+});
