@@ -30,6 +30,7 @@ import type { Keyring } from '../sealing/keyring.ts';
 import { parseRequest } from './admin-requests.ts';
 import { readLogTail } from './log-tail.ts';
 import { roleOf, userOf } from './login.ts';
+import { isOutage } from './outage.ts';
 import { readHistory, readOverview } from './overview.ts';
 import { readTaskDetail } from './task-detail.ts';
 import { type FileSource, sendTaskFile } from './task-files.ts';
@@ -83,7 +84,10 @@ function handlers(sources: AdminSources): Record<string, Handler> {
       await note(outcome.applied ? 'done' : 'refused', outcome.message);
       return outcome;
     } catch (error) {
-      await note('failed', error instanceof AppError ? error.message : 'an unexpected fault');
+      if (error instanceof AppError) await note('failed', error.message);
+      else if (isOutage(error, redis))
+        await note('unknown', 'Redis did not answer in time; it may be done all the same');
+      else await note('failed', 'an unexpected fault');
       throw error;
     }
   }

@@ -11,8 +11,10 @@ import type { Queues } from '../queue/queues.ts';
 import type { Account } from './accounts.ts';
 import { type AdminSources, addAdminApi } from './admin-api.ts';
 import { createBoards, type FailedCall } from './board.ts';
+import { keepAcceptedTasks } from './board-limits.ts';
 import { errorBody, errorPages, nothingHere } from './error-pages.ts';
 import { acceptToken, requireLogin, roleOf, userOf } from './login.ts';
+import { isOutage } from './outage.ts';
 import { addPages } from './page-files.ts';
 import { publicReason } from './presentation.ts';
 import { changesState, requireLocalCaller, requireOwnOrigin } from './same-origin.ts';
@@ -69,8 +71,7 @@ async function orUnavailable<T>(work: Promise<T>): Promise<T> {
 
 /** What a call of the page gets when BullMQ or the connection throws. */
 function answerFailedCall(error: Error, redis: Redis, log: Logger): FailedCall {
-  const lost = redis.status !== 'ready' || /timed out|connection is closed|writeable|retries/i.test(error.message);
-  if (lost) return { status: unavailable().status, body: errorBody(unavailable()) };
+  if (isOutage(error, redis)) return { status: unavailable().status, body: errorBody(unavailable()) };
   log.warn({ err: error }, 'dashboard: a call of the page failed');
   return { status: 500, body: errorBody(new AppError('INTERNAL', publicReason(error.message))) };
 }
@@ -88,8 +89,9 @@ function auditBoard(redis: Redis, log: Logger): RequestHandler {
     if (changesState(request)) {
       const { method, path } = request;
       response.once('finish', () => {
-        const result = response.statusCode < 400 ? 'done' : 'failed';
-        const detail = `answered ${response.statusCode}`;
+        const { statusCode } = response;
+        const result = statusCode < 400 ? 'done' : statusCode === 503 ? 'unknown' : 'failed';
+        const detail = `answered ${statusCode}`;
         void noteAction(redis, log, {
           who: userOf(response),
           action: 'Bull Board',
@@ -148,7 +150,7 @@ export function createDashboardApp(dependencies: DashboardDependencies): Express
     next();
   });
   addAdminApi(app, { redis, queues, log, ...admin });
-  app.use(auditBoard(redis, log));
+  app.use(auditBoard(redis, log), keepAcceptedTasks(queues));
   app.use((request, response, next) => boards[roleOf(response)](request, response, next));
   app.use(nothingHere, errorPages(log));
   return app;

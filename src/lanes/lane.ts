@@ -89,6 +89,9 @@ async function detect(task: LaneTask): Promise<LaneAnswer> {
   return detectInVideo(task, detector, { pixels, renderThreads }, (progress) => tell({ is: 'progress', progress }));
 }
 
+/** For the operator's log, with the stack where there is one. */
+const inFull = (error: unknown) => (error instanceof Error ? (error.stack ?? error.message) : String(error));
+
 async function answer(task: LaneTask): Promise<LaneAnswer> {
   try {
     return await detect(task);
@@ -101,11 +104,11 @@ async function answer(task: LaneTask): Promise<LaneAnswer> {
         code,
         message,
         ...(details === undefined ? {} : { details }),
-        ...(cause === undefined ? {} : { cause: String(cause) }),
+        ...(cause === undefined ? {} : { cause: inFull(cause) }),
       };
     }
-    const cause = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    return { ok: false, transient: true, code: 'INTERNAL', message: 'The detection failed unexpectedly.', cause };
+    const message = 'The detection failed unexpectedly.';
+    return { ok: false, transient: true, code: 'INTERNAL', message, cause: inFull(error) };
   }
 }
 

@@ -11,7 +11,7 @@ export type AuditEntry = {
   who: string;
   action: string;
   target: string;
-  /** `done`, `refused` or `failed`. */
+  /** `done`, `refused`, `failed`, or `unknown` where Redis did not answer in time. */
   result: string;
   detail: string;
 };

@@ -34,6 +34,9 @@ const USAGE_EVERY_BEATS = 3;
 /** Farewells are not waited for any longer: Redis may be away. */
 const FAREWELL_MS = 300;
 
+/** A worker whose heartbeats Redis has not taken for so long is not ready, in ms. */
+const SILENCE_MS = 3 * HEARTBEAT_MS;
+
 export type Running = { name: string; stop(): Promise<void> };
 
 /** Waits for a promise, but not for ever. */
@@ -80,6 +83,8 @@ export async function runWorker(
   const redis = connectPatient(config.redis, log);
   const subscriber = connectSubscriber(config.redis, log);
   let name: string | undefined;
+  // When Redis last took a heartbeat.
+  let heardAt = Number.NEGATIVE_INFINITY;
   const view = (): WorkerView => ({
     name,
     ready: state === 'ready',
@@ -93,7 +98,7 @@ export async function runWorker(
     if (config.healthPort !== undefined) {
       health = await startHealthServer({
         port: config.healthPort,
-        isReady: () => state === 'ready' && redis.status === 'ready',
+        isReady: () => state === 'ready' && redis.status === 'ready' && performance.now() - heardAt < SILENCE_MS,
         metrics: createWorkerMetrics(kind, view, { uploads: config.paths.uploads, tmp: config.paths.tmp }),
         metricsToken: config.web.metricsToken,
       });
@@ -145,6 +150,7 @@ export async function runWorker(
     if (redis.status !== 'ready') return;
     tellFfmpegSeconds();
     const [holds] = await Promise.all([lease.renew(), beat(redis, heartbeat()), statistics.flush()]);
+    heardAt = performance.now();
     if (!holds) workerLog.warn('another worker has taken this name during an outage; this one goes on under it');
     depthMinute = await noteDepth(redis, KINDS[kind].queue, depthMinute);
     if (lanes !== undefined && beats++ % USAGE_EVERY_BEATS === 0) laneUse = await lanes.usage();

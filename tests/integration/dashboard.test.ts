@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config.ts';
 import { hashPassword } from '../../src/dashboard/password.ts';
 import { type RunningDashboard, runDashboard } from '../../src/dashboard/run-dashboard.ts';
-import { PREFIX } from '../../src/queue/keys.ts';
+import { KEYS, PREFIX } from '../../src/queue/keys.ts';
 import { openQueues } from '../../src/queue/queues.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { startService } from '../support/service.ts';
@@ -221,6 +221,20 @@ describe('with a login', () => {
     expect((await call(`${url}/api/queues/pause`, { method: 'PUT', headers: admin })).status).toBe(200);
     expect((await call(`${url}/api/queues/resume`, { method: 'PUT', headers: admin })).status).toBe(200);
     expect((await call(`${url}/api/queues/pause`, { method: 'PUT', headers: basic('ada', 'one') })).status).toBe(403);
+    // Not even an admin makes accepted tasks vanish, or tasks of nothing.
+    for (const [method, path] of [
+      ['PUT', '/api/queues/face_detection/empty'],
+      ['PUT', '/api/queues/face_detection/obliterate'],
+      ['PUT', '/api/queues/face_detection/clean/waiting'],
+      ['PUT', '/api/queues/face_detection/clean/delayed'],
+      ['POST', '/api/queues/face_detection/add'],
+    ] as const) {
+      const refused = await call(url + path, { method, headers: admin });
+      expect([path, refused.status, JSON.parse(refused.body).error_code]).toEqual([path, 403, 'FORBIDDEN']);
+    }
+    expect(
+      (await call(`${url}/api/queues/face_detection/clean/failed`, { method: 'PUT', headers: admin })).status,
+    ).toBe(200);
   });
 
   test('repeated wrong passwords lock the address out, also for the right one', async () => {
@@ -385,6 +399,9 @@ test('what BullMQ refuses is told, without a stack', async () => {
   await waitFor('Redis', () => client.status === 'ready');
   await queues.object.add('image', { v: 1 }, { jobId: 'waits-already' });
   await Promise.all([queues.face.close(), queues.object.close()]);
+  const removal = '/api/queues/object_detection/waits-already/clean';
+  expect((await call(url + removal, { method: 'PUT', headers: { Origin: url } })).status).toBe(403);
+  expect(await client.exists(KEYS.job('object_detection', 'waits-already'))).toBe(1);
   const path = '/api/queues/object_detection/waits-already/promote';
   const refused = await call(url + path, { method: 'PUT', headers: { Origin: url } });
   expect(refused.status).toBe(500);

@@ -256,6 +256,26 @@ describe.skipIf(!requireShared())('a worker without a model', () => {
     }
   });
 
+  it('is not ready while Redis hangs, and is again afterwards', async () => {
+    const { home } = web;
+    const healthPort = await freePort();
+    const models = { MODELS_DIR: join(home.root, 'elsewhere') };
+    const { child } = spawnWorker({ ...home.environment, ...models }, home.root, healthPort);
+    const isReady = async () => (await fetch(`http://127.0.0.1:${healthPort}/api/health/ready`)).status;
+    try {
+      await waitFor('the worker to be ready', async () => (await isReady().catch(() => 0)) === 200, {
+        timeoutMs: 30_000,
+      });
+      process.kill(server.pid(), 'SIGSTOP');
+      await waitFor('the worker to say so', async () => (await isReady()) === 503, { timeoutMs: 15_000 });
+      process.kill(server.pid(), 'SIGCONT');
+      await waitFor('the worker to be ready again', async () => (await isReady()) === 200, { timeoutMs: 15_000 });
+    } finally {
+      process.kill(server.pid(), 'SIGCONT');
+      await end(child);
+    }
+  });
+
   async function end(child: ChildProcess): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill('SIGTERM');
