@@ -98,7 +98,7 @@ const Environment = z.object({
   AUTOSCALE_FILE: text,
   // The supervisor tells its children with these which of several they are; nobody else sets them.
   RECOGNIZE_SUPERVISED: flag(false),
-  // Where containers are published for others, as in docker-compose.scalable.yml, a weak secret stops them.
+  // Where containers are published for others, as by docker-compose.scalable.yml and deploy/k8s, a weak secret stops them.
   RECOGNIZE_REFUSE_WEAK_SECRETS: flag(false),
 });
 

@@ -271,7 +271,7 @@ export const ADMIN_ROUTES = (
 const INTRODUCTION = `What the pages of the dashboard show and do, as JSON. Log in by HTTP Basic where a login is needed.
 Requests that change something are taken from the dashboard's own pages only; a program sends \`Origin\` with the
 dashboard's own address, such as \`-H 'Origin: http://127.0.0.1:5555'\`. Actions answer \`{"applied", "message"}\`:
-\`applied\` is false where nothing was done, and the message says why.
+\`applied\` is false where what was wanted is not so afterwards, and the message says why.
 `;
 
 /** The description of the admin API in OpenAPI 3.1. */
