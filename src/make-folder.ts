@@ -1,7 +1,8 @@
 import { mkdirSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 
-const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+const infoOf = (path: string) => statSync(path, { throwIfNoEntry: false });
+const isFolder = (path: string) => infoOf(path)?.isDirectory() === true;
 
 /**
  * Makes a folder and those above it where they are missing. Node's own recursive `mkdir` never returns where the system
@@ -12,7 +13,7 @@ const isFolder = (path: string) => statSync(path, { throwIfNoEntry: false })?.is
 export function makeFolder(path: string, mode = 0o777): void {
   if (isFolder(path)) return;
   const parent = dirname(path);
-  if (parent !== path) makeFolder(parent, mode);
+  if (parent !== path && infoOf(parent) === undefined) makeFolder(parent, mode);
   try {
     mkdirSync(path, { mode });
   } catch (error) {

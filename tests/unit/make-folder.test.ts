@@ -15,7 +15,7 @@ it('fails where a file is in the way', () => {
   const file = join(tempDir('folders'), 'file');
   writeFileSync(file, '');
   expect(() => makeFolder(file)).toThrow('EEXIST');
-  expect(() => makeFolder(join(file, 'below'))).toThrow(/EEXIST|ENOTDIR/);
+  expect(() => makeFolder(join(file, 'below'))).toThrow('ENOTDIR');
 });
 
 it.runIf(process.platform === 'linux')('fails at once under /proc, where no folder can be made', () => {
