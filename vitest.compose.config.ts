@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config';
 import { closingLineReporter } from './tests/support/closing-line-reporter.ts';
+import { RETRIES } from './tests/support/retries.ts';
 
 /** `npm run test:compose`: the images and the Compose file on a real engine; apart, since it takes minutes. */
 export default defineConfig({
@@ -14,5 +15,6 @@ export default defineConfig({
     testTimeout: 240_000,
     hookTimeout: 600_000,
     bail: 3,
+    retry: RETRIES,
   },
 });

@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config';
 import { closingLineReporter } from './tests/support/closing-line-reporter.ts';
+import { RETRIES } from './tests/support/retries.ts';
 
 export default defineConfig({
   test: {
@@ -22,8 +23,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'integration',
-          // Real processes on shared, noisy machines: what fails must fail twice.
-          retry: 1,
+          retry: RETRIES,
           include: ['tests/integration/**/*.test.ts'],
           maxWorkers: 2,
           testTimeout: 60_000,
@@ -35,7 +35,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'e2e',
-          retry: 1,
+          retry: RETRIES,
           include: ['tests/e2e/**/*.test.ts'],
           fileParallelism: false,
           testTimeout: 180_000,

@@ -1,4 +1,4 @@
-import { fork } from 'node:child_process';
+import { type ForkOptions, fork } from 'node:child_process';
 import { once } from 'node:events';
 
 /** A child process of the bench that answers each message with one of its own. */
@@ -11,8 +11,11 @@ export type Child<Asked, Answered> = {
 type Reply<Answered> = { outcome: Answered } | { error: string };
 
 /** Starts `script`; it gets `message` events and answers `{outcome}` or `{error}`, one at a time. */
-export function startChild<Asked extends object, Answered>(script: string): Child<Asked, Answered> {
-  const child = fork(script, { serialization: 'advanced' });
+export function startChild<Asked extends object, Answered>(
+  script: string,
+  options: Pick<ForkOptions, 'execArgv' | 'env'> = {},
+): Child<Asked, Answered> {
+  const child = fork(script, { ...options, serialization: 'advanced' });
   const { pid } = child;
   if (pid === undefined) throw new Error(`${script} cannot be started`);
   return {

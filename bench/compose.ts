@@ -104,7 +104,7 @@ try {
   const base = await megabytes('node:24-trixie-slim');
   const sizes = {
     web: (await megabytes(`recognize-web:${tag}`)) - base,
-    worker: (await megabytes(`recognize-worker:${tag}`)) - base,
+    worker: (await megabytes(`recognize-face-worker:${tag}`)) - base,
   };
 
   const starts: number[] = [];

@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { KIND_NAMES, type Kind } from '../src/contract/kinds.ts';
 import { createLog } from '../src/log.ts';
-import { type EmbeddedRedis, startEmbeddedRedis } from '../src/queue/embedded-redis.ts';
+import { type EmbeddedRedis, startEmbeddedRedis } from '../src/supervisor/embedded-redis.ts';
 import { childrenOf } from './process-figures.ts';
 
 const ROOT = resolve(import.meta.dirname, '..');
@@ -21,6 +21,8 @@ export const MANIFEST = join(ROOT, 'models', 'manifest.json');
 export type ServiceOptions = {
   /** Kinds that get a worker. */
   workers?: readonly Kind[];
+  /** Whether the dashboard runs as well. */
+  dashboard?: boolean;
   /** Further settings, as a user's environment would give them. */
   environment?: Record<string, string>;
   /** Folder for CPU profiles of web and workers, which are written when they end. */
@@ -30,7 +32,8 @@ export type ServiceOptions = {
 export type Service = {
   url: string;
   redisUrl: string;
-  pids: { web: number; redis: number; workers: Partial<Record<Kind, number>> };
+  dashboardUrl: string | undefined;
+  pids: { web: number; redis: number; dashboard: number | undefined; workers: Partial<Record<Kind, number>> };
   /** Detection processes of a worker, as they are now. */
   lanes(kind: Kind): number[];
   stop(): Promise<void>;
@@ -114,6 +117,7 @@ function pidOf(role: Role): number {
  */
 export async function startService({
   workers = KIND_NAMES,
+  dashboard = false,
   environment = {},
   profiles,
 }: ServiceOptions = {}): Promise<Service> {
@@ -135,17 +139,19 @@ export async function startService({
       PATH: process.env.PATH ?? '',
       REDIS_URL: redis.url,
       PORT: '0',
+      DASHBOARD_PORT: '0',
       DATA_DIR: folder,
       LOG_DIR: join(folder, 'logs'),
       MODELS_DIR,
       ...environment,
     };
-    const names = ['web', ...workers.map((kind) => `worker:${kind}`)];
+    const names = ['web', ...(dashboard ? ['dashboard'] : []), ...workers.map((kind) => `worker:${kind}`)];
     const started = await Promise.allSettled(names.map((name) => startRole(name, folder, settings, profiles)));
     for (const outcome of started) if (outcome.status === 'fulfilled') roles.push(outcome.value);
     for (const outcome of started) if (outcome.status === 'rejected') throw outcome.reason;
     const byName = new Map(roles.map((role) => [role.name, role]));
     const web = byName.get('web');
+    const board = byName.get('dashboard');
     if (web?.url === undefined) throw new Error('web did not say where it listens');
     const workerPids = Object.fromEntries(
       workers.flatMap((kind) => {
@@ -156,7 +162,8 @@ export async function startService({
     return {
       url: web.url,
       redisUrl: redis.url,
-      pids: { web: pidOf(web), redis: redis.pid, workers: workerPids },
+      dashboardUrl: board?.url,
+      pids: { web: pidOf(web), redis: redis.pid, dashboard: board && pidOf(board), workers: workerPids },
       lanes(kind) {
         const worker = workerPids[kind];
         return worker === undefined ? [] : childrenOf(worker, 'lane');

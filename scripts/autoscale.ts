@@ -1,5 +1,5 @@
 /** `npm run autoscale`: checks the rules, and shows what they would do. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
@@ -7,6 +7,7 @@ import { plot } from '../src/autoscale/plot.ts';
 import { readRules } from '../src/autoscale/policy.ts';
 import { simulate } from '../src/autoscale/simulate.ts';
 import { parseTrace } from '../src/autoscale/trace.ts';
+import { loadConfig } from '../src/config.ts';
 import { StartError } from '../src/errors.ts';
 
 const USAGE = `usage: npm run autoscale -- [options]
@@ -15,10 +16,9 @@ const USAGE = `usage: npm run autoscale -- [options]
   --rules <file>       default: AUTOSCALE_FILE, autoscale.json where it is there, else autoscale.example.json
   --out <file>         where the SVG goes (default autoscale.svg)`;
 
+/** As the service itself finds them, `.env` included. */
 function rulesFile(given: string | undefined): string {
-  const wanted = given ?? process.env.AUTOSCALE_FILE;
-  if (wanted !== undefined && wanted !== '') return wanted;
-  return existsSync('autoscale.json') ? 'autoscale.json' : resolve(import.meta.dirname, '../autoscale.example.json');
+  return given ?? loadConfig().autoscaleFile ?? resolve(import.meta.dirname, '../autoscale.example.json');
 }
 
 function readTrace(file: string) {
@@ -38,13 +38,14 @@ function run(): void {
       simulate: { type: 'string' },
       rules: { type: 'string' },
       out: { type: 'string', default: 'autoscale.svg' },
+      help: { type: 'boolean', short: 'h', default: false },
     },
   });
-  const file = rulesFile(values.rules);
-  if (values.simulate === undefined && !values.check) {
+  if (values.help || (values.simulate === undefined && !values.check)) {
     console.log(USAGE);
     return;
   }
+  const file = rulesFile(values.rules);
   const rules = readRules(file);
   console.log(`${file} can be used.`);
   if (values.simulate === undefined) return;

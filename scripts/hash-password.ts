@@ -27,8 +27,8 @@ async function readPassword(): Promise<string> {
 }
 
 const password = await readPassword();
-if (password === '') {
-  console.error('The password is empty.');
+if (password === '' || /[\r\n]/.test(password)) {
+  console.error(password === '' ? 'The password is empty.' : 'The password must be one line.');
   process.exit(1);
 }
 console.log(await hashPassword(password));

@@ -11,7 +11,8 @@ import { CASCADE_DIRS, type PullOutcome, pullModel, removeStaleParts, verifyMode
 
 const USAGE = `Usage: npm run models -- <command>
   list                       the models, and which are ready
-  pull [name...]             gets models; without names those that the service starts with
+  pull [name...] [--strict]  gets models; without names those that the service starts with, of which with --strict
+                             none may be missing in the end
   verify                     compares size and SHA-256 sum of every file
   add <file> [--name <name>] [--labels <file>]
                              takes in a model of your own (ONNX); labels: one in a line, or a JSON array`;
@@ -79,7 +80,7 @@ function failure(entry: ModelEntry, outcome: PullOutcome): string {
   return `${entry.name} could not be had; tried:${tried || ' nothing, as it has no source'}`;
 }
 
-async function pull(config: Config, names: readonly string[]): Promise<number> {
+async function pull(config: Config, names: readonly string[], strict: boolean): Promise<number> {
   const known = await knownModels(config);
   const wanted = names.length > 0 ? names : [...DEFAULT_PULL, ...DEFAULT_PULL_IF_POSSIBLE];
   const entries = wanted.map((name) => {
@@ -107,7 +108,8 @@ async function pull(config: Config, names: readonly string[]): Promise<number> {
         : `Warning: ${failure(entry, outcome)}`,
     );
   }
-  return names.length > 0 && failed.length > 0 ? 1 : 0;
+  const needed = names.length > 0 ? names : strict ? DEFAULT_PULL : [];
+  return failed.some((name) => needed.includes(name)) ? 1 : 0;
 }
 
 async function verify(config: Config): Promise<number> {
@@ -143,11 +145,19 @@ async function add(config: Config, file: string, name: string | undefined, label
 }
 
 async function main(): Promise<number> {
-  let parsed: { values: { name?: string; labels?: string; help?: boolean }; positionals: string[] };
+  let parsed: {
+    values: { name?: string; labels?: string; strict?: boolean; help?: boolean };
+    positionals: string[];
+  };
   try {
     parsed = parseArgs({
       allowPositionals: true,
-      options: { name: { type: 'string' }, labels: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+      options: {
+        name: { type: 'string' },
+        labels: { type: 'string' },
+        strict: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+      },
     });
   } catch (error) {
     throw new StartError(`${(error as Error).message}\n${USAGE}`);
@@ -160,7 +170,7 @@ async function main(): Promise<number> {
   }
   const config = loadConfig();
   if (command === 'list' && rest.length === 0) return list(config);
-  if (command === 'pull') return pull(config, rest);
+  if (command === 'pull') return pull(config, rest, values.strict === true);
   if (command === 'verify' && rest.length === 0) return verify(config);
   const [file, ...surplus] = rest;
   if (command === 'add' && file !== undefined && surplus.length === 0) {

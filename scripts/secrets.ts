@@ -5,7 +5,8 @@ import { parseArgs, parseEnv } from 'node:util';
 
 const USAGE = `Usage: npm run secrets [-- options]
 Puts strong secrets into .env, readable by you alone: REDIS_PASSWORD, DASHBOARD_USER, DASHBOARD_PASSWORD and
-METRICS_TOKEN. What is set there already stays as it is.
+METRICS_TOKEN; on Linux also DOCKER_GID, the group that may use Docker's socket, for the autoscaler of Compose. What is set
+there already stays as it is.
   --api-key <name>   also API_KEYS with a key of that name; the API then asks for it
   --encryption       also RESULT_ENCRYPTION_KEY; without that key nobody can read the results again
   --file <path>      another file than .env`;
@@ -26,6 +27,13 @@ function wanted({ apiKey, encryption }: Options): Record<string, () => string> {
     ...(apiKey === undefined ? {} : { API_KEYS: () => `${apiKey}:${secret(32)}` }),
     ...(encryption ? { RESULT_ENCRYPTION_KEY: () => `k1:${randomBytes(32).toString('base64')}` } : {}),
   };
+}
+
+/** The group of Docker's socket; undefined where there is none, or it lies in a virtual machine. */
+async function socketGroup(socket: string): Promise<number | undefined> {
+  if (process.platform !== 'linux') return undefined;
+  const found = await stat(socket).catch(() => undefined);
+  return found?.isSocket() === true ? found.gid : undefined;
 }
 
 /** Settings that make others needless. */
@@ -66,7 +74,11 @@ async function main(): Promise<number> {
     throw error;
   });
   const set = parseEnv(text);
-  const makers = Object.entries(wanted({ apiKey, encryption: values.encryption }));
+  const group = await socketGroup(set.DOCKER_SOCKET || '/var/run/docker.sock');
+  const makers = Object.entries({
+    ...wanted({ apiKey, encryption: values.encryption }),
+    ...(group === undefined ? {} : { DOCKER_GID: () => String(group) }),
+  });
   const added = Object.fromEntries(
     makers.filter(([name]) => !isCovered(name, set)).map(([name, make]) => [name, make()]),
   );

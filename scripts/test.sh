@@ -68,11 +68,12 @@ interrupted=''
 trap 'interrupted=yes' INT TERM HUP
 total_passed=0 total_failed=0 total_skipped=0
 
-# run_tests <vitest arguments>: adds what came out to the totals.
+# run_tests <vitest arguments>: adds what came out to the totals. Words in `limited`, such as timeout, stand before vitest.
+limited=()
 run_tests() {
   local status=0 passed failed skipped
   : >"$counts"
-  RECOGNIZE_TEST_COUNTS=$counts vitest run "$@" </dev/null || status=$?
+  RECOGNIZE_TEST_COUNTS=$counts ${limited[@]+"${limited[@]}"} vitest run "$@" </dev/null || status=$?
   read -r passed failed skipped <"$counts" || { passed=0 failed=1 skipped=0; }
   # Errors after the last test, such as a process that was left behind, only show in the status.
   [ "$status" -eq 0 ] || [ "$failed" -gt 0 ] || failed=1
@@ -83,8 +84,22 @@ run_tests() {
 BASE_IMAGES=(node:24-trixie-slim redis:7-alpine nginx:1-alpine)
 ENGINE_TOOL=../shared/tools/docker-up
 
+# They took 14 minutes on two cores with others at work; this ends what hangs.
+COMPOSE_MINUTES=30
+
 engine_answers() { timeout 20 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+has_compose() { docker compose version >/dev/null 2>&1 || docker-compose --version >/dev/null 2>&1; }
 has_engine_tool() { [ -x "$ENGINE_TOOL" ] && [ "$(id -u)" -eq 0 ] && [ "$(uname -s)" = Linux ]; }
+
+# remove_left_behind <prefix of projects> <tag of images>: what tests that were cut short could not take down themselves.
+remove_left_behind() {
+  {
+    docker ps -aq --filter "name=$1" | xargs -r docker rm -f -v
+    docker network ls -q --filter "name=$1" | xargs -r docker network rm
+    docker volume ls -q --filter "name=$1" | xargs -r docker volume rm
+    docker image ls --filter "reference=recognize-*:$2" --format '{{.Repository}}:{{.Tag}}' | xargs -r docker image rm -f
+  } >/dev/null 2>&1
+}
 
 # Needs an engine: one that answers, else the one that the tool brings, which is stopped again.
 run_compose_tests() {
@@ -99,8 +114,17 @@ run_compose_tests() {
   if has_engine_tool && ! "$ENGINE_TOOL" "${BASE_IMAGES[@]}"; then
     warn 'The Docker engine could not be made ready.'
     total_failed=$((total_failed + 1))
+  elif ! has_compose; then
+    say 'The tests of the images and the Compose file are skipped: there is no Compose beside the Docker engine.'
   else
+    limited=(timeout --foreground --kill-after=30 "${COMPOSE_MINUTES}m")
+    export RECOGNIZE_TEST_TAG=test$$
     run_tests --config vitest.compose.config.ts "$@"
+    case $? in
+      124 | 137) warn "The tests of the images and the Compose file took longer than $COMPOSE_MINUTES minutes." ;;
+    esac
+    limited=()
+    remove_left_behind "r$RECOGNIZE_TEST_TAG" "$RECOGNIZE_TEST_TAG"
   fi
   [ -z "$started" ] || "$ENGINE_TOOL" --stop
 }

@@ -11,6 +11,7 @@ import {
   encryptionKeys,
   flag,
   fraction,
+  headers,
   httpUrl,
   integer,
   integerOr,
@@ -91,19 +92,18 @@ const Environment = z.object({
   DASHBOARD_USER: text,
   DASHBOARD_PASSWORD: text,
   DASHBOARD_USERS: dashboardUsers,
+  // Where containers are published for others, as by docker-compose.scalable.yml and deploy/k8s, a weak secret stops them.
+  RECOGNIZE_REFUSE_WEAK_SECRETS: flag(false),
   OTEL_EXPORTER_OTLP_ENDPOINT: z.preprocess(
     blankIsUnset,
     z.url({ protocol: /^https?$/, error: 'must be a URL such as http://127.0.0.1:4318' }).optional(),
   ),
+  OTEL_EXPORTER_OTLP_HEADERS: headers,
   AUTOSCALE_FILE: text,
-  // The supervisor tells its children with these which of several they are; nobody else sets them.
-  RECOGNIZE_SUPERVISED: flag(false),
-  // Where containers are published for others, as by docker-compose.scalable.yml and deploy/k8s, a weak secret stops them.
-  RECOGNIZE_REFUSE_WEAK_SECRETS: flag(false),
 });
 
 /** The settings that {@link loadConfig} reads, in the order in which `.env.example` lists them. */
-export const ENVIRONMENT_NAMES = Object.keys(Environment.shape).filter((name) => !name.startsWith('RECOGNIZE_'));
+export const ENVIRONMENT_NAMES = Object.keys(Environment.shape);
 
 /** Detection processes to run where nobody says: the cores that this process may use, fewer where memory is short. */
 export function usableCores(): number {
@@ -181,7 +181,6 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
   const uploadDir = resolve(env.UPLOAD_FOLDER ?? resolve(dataDir, 'uploads'));
   return Object.freeze({
     mode: env.MODE,
-    supervised: env.RECOGNIZE_SUPERVISED,
     redis: { url: env.REDIS_URL, caFile: env.REDIS_CA_FILE },
     web: {
       host: env.HOST,
@@ -211,7 +210,10 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
     },
     bucket: env.STORAGE_URL === undefined ? undefined : { ...env.STORAGE_URL, ...bucketAccess(env) },
     encryptionKeys: env.RESULT_ENCRYPTION_KEY,
-    tracesEndpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT,
+    traces:
+      env.OTEL_EXPORTER_OTLP_ENDPOINT === undefined
+        ? undefined
+        : { endpoint: env.OTEL_EXPORTER_OTLP_ENDPOINT, headers: env.OTEL_EXPORTER_OTLP_HEADERS },
     logLevel: env.LOG_LEVEL,
     logRotation: { rotateBytes: env.LOG_ROTATE_BYTES, keepFiles: env.LOG_KEEP_FILES, keepDays: env.LOG_KEEP_DAYS },
     limits: {
@@ -226,8 +228,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
       mirrors: env.MODELS_MIRROR,
       face: env.FACE_MODEL,
       object: env.OBJECT_MODEL,
-      faceConfidence: env.FACE_DETECTION_CONFIDENCE,
-      objectConfidence: env.OBJECT_DETECTION_CONFIDENCE,
+      confidence: { face: env.FACE_DETECTION_CONFIDENCE, object: env.OBJECT_DETECTION_CONFIDENCE },
       nms: env.NMS_THRESHOLD,
       executionProviders: env.EXECUTION_PROVIDERS,
     },
@@ -247,6 +248,27 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
 }
 
 export type Config = ReturnType<typeof loadConfig>;
+
+const SECRETS = [
+  'API_KEYS',
+  'AWS_ACCESS_KEY_ID',
+  'AWS_SECRET_ACCESS_KEY',
+  'AWS_SESSION_TOKEN',
+  'DASHBOARD_PASSWORD',
+  'DASHBOARD_USERS',
+  'METRICS_TOKEN',
+  'OTEL_EXPORTER_OTLP_HEADERS',
+  'REDIS_URL',
+  'RESULT_ENCRYPTION_KEY',
+] as const satisfies readonly (keyof z.infer<typeof Environment>)[];
+
+/**
+ * Takes what {@link loadConfig} has read of secrets out of this process's environment: programs that it starts, such as
+ * ffmpeg on files of strangers, have no use for them.
+ */
+export function forgetSecrets(): void {
+  for (const name of SECRETS) delete process.env[name];
+}
 
 /** The environment for a child process: this one's with `changes`, where undefined removes a variable. */
 export function childEnvironment(changes: Record<string, string | undefined>): NodeJS.ProcessEnv {

@@ -1,4 +1,5 @@
 import { type DestinationStream, type Logger as PinoLogger, pino } from 'pino';
+import { keepFreeOfOldLogs } from './logs/old-logs.ts';
 import { openRotatingFile, type Rotation } from './logs/rotating-file.ts';
 
 export type Logger = PinoLogger;
@@ -15,16 +16,10 @@ const SECRET_PATHS = [
   '*.password',
 ];
 
-/** Replaces the password of a connection URL. */
-export function withoutPassword(url: string): string {
-  return url.replace(/(:\/\/[^:@/]*):[^@/]*@/, '$1:***@');
-}
-
 type SwitchableLog = {
   logger: Logger;
   /** Adds a file that gets every later line; a file that cannot be written is a warning. */
   addFile(path: string): void;
-  flush(): void;
 };
 
 const ROTATION: Rotation = { rotateBytes: 10_485_760, keepFiles: 9, keepDays: 14 };
@@ -52,12 +47,12 @@ export function createLog(name: string, level: string, rotation: Rotation = ROTA
         logger.warn({ err: error }, 'the log file cannot be written; standard output goes on');
       try {
         multi.add({ stream: openRotatingFile(path, rotation, warn), level: 'trace' });
+        keepFreeOfOldLogs(path, rotation.keepDays, (error) =>
+          logger.warn({ err: error }, 'old log files could not be removed'),
+        );
       } catch (error) {
         warn(error);
       }
-    },
-    flush() {
-      multi.flushSync();
     },
   };
 }

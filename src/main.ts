@@ -1,31 +1,22 @@
 import process from 'node:process';
-import { loadConfig } from './config.ts';
+import { forgetSecrets, loadConfig } from './config.ts';
 import { KIND_NAMES, type Kind } from './contract/kinds.ts';
 import { StartError } from './errors.ts';
+import { FORCED_EXIT_MS } from './grace.ts';
 import { createLog } from './log.ts';
 import { createCatalog } from './models/catalog.ts';
 import { checkModelSettings } from './models/check-settings.ts';
-import { whenSupervisorGone } from './supervisor/supervised.ts';
-
-/** sysexits' EX_CONFIG: the supervisor does not restart a child that ends with it. */
-const EXIT_WRONG_SETTING = 78;
-
-/** sysexits' EX_TEMPFAIL: whatever restarts processes that failed starts this one anew. */
-const EXIT_RESTART = 75;
+import { EXIT_RESTART, EXIT_WRONG_SETTING, reportReady, whenSupervisorGone } from './supervisor/supervised.ts';
 
 type Stop = () => Promise<void>;
 
 const USAGE = `usage: node src/main.ts all | web | dashboard | autoscaler | ${KIND_NAMES.map((kind) => `worker:${kind}`).join(' | ')}`;
 
-function announceReady(details: Record<string, unknown> = {}): void {
-  process.send?.({ ready: true, ...details });
-}
-
 type Started = { stop: Stop; graceMs: number; restartWanted?: Promise<void> };
 
 async function start(role: string): Promise<Started | undefined> {
   const config = loadConfig();
-  const graceMs = config.worker.graceSeconds * 1000 + 1900;
+  const graceMs = config.worker.graceSeconds * 1000 + FORCED_EXIT_MS;
   const log = createLog(role, config.logLevel, config.logRotation);
   await checkModelSettings(config.models, createCatalog(config.paths.models, config.paths.manifest));
   if (role === 'all') {
@@ -33,29 +24,30 @@ async function start(role: string): Promise<Started | undefined> {
     await runSupervisor(config, log.logger);
     return undefined;
   }
+  forgetSecrets();
   const kind = KIND_NAMES.find((name) => role === `worker:${name}`) as Kind | undefined;
   if (kind !== undefined) {
     const { runWorker } = await import('./worker/run-worker.ts');
     const restart = Promise.withResolvers<void>();
-    const worker = await runWorker(kind, config, log.logger, log.addFile, announceReady, restart.resolve);
+    const worker = await runWorker(kind, config, log.logger, log.addFile, reportReady, restart.resolve);
     return { stop: worker.stop, graceMs, restartWanted: restart.promise };
   }
   if (role === 'web') {
     const { runWeb } = await import('./web/run-web.ts');
     const web = await runWeb(config, log.logger);
-    void web.whenReady.then(() => announceReady({ url: web.url }));
+    void web.whenReady.then(() => reportReady(web.url));
     return { stop: web.stop, graceMs };
   }
   if (role === 'dashboard') {
     const { runDashboard } = await import('./dashboard/run-dashboard.ts');
     const dashboard = await runDashboard(config, log.logger);
-    announceReady({ url: dashboard.url });
+    reportReady(dashboard.url);
     return { stop: dashboard.stop, graceMs };
   }
   if (role === 'autoscaler') {
     const { runComposeAutoscaler } = await import('./autoscale/run-compose-autoscaler.ts');
     const autoscaler = await runComposeAutoscaler(config, log.logger);
-    announceReady();
+    reportReady();
     return { stop: autoscaler.stop, graceMs };
   }
   throw new StartError(USAGE);

@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
+import { hostname } from 'node:os';
 
 /**
  * What tells a running process from a later one that got the same number.
@@ -20,4 +21,29 @@ export function identifyProcess(pid: number): string | undefined {
   // The command in parentheses may hold anything; the state follows it, the start time is the 22nd field of all.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return fields[0] === 'Z' || fields[0] === 'X' ? undefined : (fields[19] ?? '');
+}
+
+/**
+ * Whether a process that was noted down still runs; its number may have gone to another process since.
+ *
+ * @param started what {@link identifyProcess} said of it then
+ */
+export function stillRuns(pid: number, started: string): boolean {
+  const identity = identifyProcess(pid);
+  return identity !== undefined && (identity === started || identity === '' || started === '');
+}
+
+function readOr(read: () => string, fallback: string): string {
+  try {
+    return read().trim();
+  } catch {
+    return fallback;
+  }
+}
+
+/** Names the space in which a process number means one process: a machine since its start, or one container in it. */
+export function identifyMachine(): string {
+  const boot = readOr(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8'), '');
+  const processes = readOr(() => readlinkSync('/proc/self/ns/pid'), '');
+  return [hostname(), boot, processes].join(' ');
 }

@@ -129,6 +129,24 @@ export const httpUrl = z.preprocess(
     .optional(),
 );
 
+/** `name=value,name=value` with values as in URLs: the OpenTelemetry specification's way to write HTTP headers. */
+export const headers = list.transform((entries, context) => {
+  const found: Record<string, string> = {};
+  for (const entry of entries) {
+    const [, name = '', value = ''] = /^([!#$%&'*+.^_`|~\w-]+)\s*=\s*([\x21-\x7e][\x20-\x7e]*)$/.exec(entry) ?? [];
+    try {
+      found[name] = decodeURIComponent(value);
+    } catch {
+      delete found[name];
+    }
+    if (name === '' || found[name] === undefined) {
+      context.addIssue({ code: 'custom', message: 'must be a comma-separated list of name=value' });
+      return z.NEVER;
+    }
+  }
+  return found;
+});
+
 const ENCRYPTION_KEY_BYTES = 32;
 
 /** `id:base64 of 32 bytes`, several separated by commas. */

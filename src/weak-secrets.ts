@@ -1,4 +1,4 @@
-/** Passwords that people type are guessed one by one, against a slow hash and a lock-out; keys may be tried fast. */
+/** Passwords that people type are guessed against a slow hash; keys are not, and may be tried from many addresses. */
 const LEAST_CHARACTERS = { password: 8, key: 16 } as const;
 
 const COMMON =

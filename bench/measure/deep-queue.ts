@@ -45,9 +45,11 @@ async function fill(redisUrl: string, model: string, tasks: number): Promise<voi
       annotated: null,
       options: { model, confidence: 0.6, nms: 0.3, max_detections: 100, annotate: 'false', priority: 5 },
       idempotency: undefined,
+      discardFile: async () => undefined,
     });
   };
   try {
+    await redis.ping();
     for (let done = 0; done < tasks; done += AT_ONCE) {
       await Promise.all(Array.from({ length: Math.min(AT_ONCE, tasks - done) }, submit));
     }

@@ -2,9 +2,9 @@
 import { constants, setPriority } from 'node:os';
 import process from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import ort from 'onnxruntime-node';
 import sharp from 'sharp';
 import type { DetectOptions, Detector, Size } from '../../src/detect/detector.ts';
+import { ort } from '../../src/detect/onnx-runtime.ts';
 import { createDetector } from '../../src/detect/registry.ts';
 import { decodeImage } from '../../src/media/decode-image.ts';
 import type { RawOrder, RawOutcome, RawWork } from './messages.ts';

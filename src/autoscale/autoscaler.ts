@@ -25,6 +25,7 @@ export function startAutoscaler(
   const stopped = new AbortController();
   const changedAt = new Map<Kind, number>();
   const troubles = new Map<Kind, string>();
+  const holds = new Map<Kind, string | undefined>();
 
   async function look(kind: Kind): Promise<void> {
     const policy = rules.workers[kind];
@@ -33,10 +34,16 @@ export function startAutoscaler(
     if (stopped.signal.aborted) return;
     const decision = decide(policy, rules.timezone, workers, figures, changedAt.get(kind), Date.now());
     log.debug({ kind, workers, decision, figures }, 'looked at a queue');
+    const { held } = decision;
+    // What lasts is told once.
+    if (held !== undefined && held !== holds.get(kind))
+      log.warn({ kind, workers, figures }, `no workers added: ${held}`);
+    holds.set(kind, held);
     if (decision.workers === workers) return;
-    log.info({ kind, from: workers, to: decision.workers, reason: decision.reason, figures }, 'changing the workers');
-    changedAt.set(kind, Date.now());
     await driver.scale(kind, decision.workers);
+    // Only what went through is followed by a rest.
+    changedAt.set(kind, Date.now());
+    log.info({ kind, from: workers, to: decision.workers, reason: decision.reason, figures }, 'changing the workers');
   }
 
   /** A trouble that lasts is told once. */

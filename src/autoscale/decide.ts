@@ -8,6 +8,8 @@ export type Decision = {
   floor: number;
   /** Why the number changes; undefined where it stays. */
   reason: string | undefined;
+  /** Why workers that a rule asks for are not added. */
+  held?: string;
 };
 
 function holds({ if: conditions }: Rule, figures: Figures): boolean {
@@ -28,7 +30,8 @@ function describe({ if: conditions }: Rule, figures: Figures): string {
 
 /**
  * How many workers there are to be. Minimums, of schedules too, and the maximum hold at once; rules add and remove within
- * them, one at a time, the first that holds, and not before the cool-down since the last change is over.
+ * them, one at a time, the first that holds, and not before the cool-down since the last change is over. No rule adds
+ * workers whose slots a pause of the queue, or its global concurrency, would leave idle.
  *
  * @param workers there are now, or are being started
  * @param changedAt when their number last changed, in ms; undefined for never
@@ -48,6 +51,12 @@ export function decide(
   if (workers > max) return { workers: max, floor, reason: `at most ${max}` };
   const rule = rules.find((one) => holds(one, figures));
   if (rule === undefined) return { workers, floor, reason: undefined };
+  const { limit, paused } = figures;
+  if (rule.add > 0 && paused) return { workers, floor, reason: undefined, held: 'the queue is paused' };
+  if (rule.add > 0 && limit !== undefined && limit.slots >= limit.concurrency) {
+    const held = `the queue's global concurrency of ${limit.concurrency} is the limit: ${limit.slots} slots are online`;
+    return { workers, floor, reason: undefined, held };
+  }
   const wanted = Math.min(max, Math.max(floor, workers + rule.add));
   const pauseMs = 1000 * (rule.add > 0 ? cooldown.up_s : cooldown.down_s);
   const cooling = changedAt !== undefined && now - changedAt < pauseMs;

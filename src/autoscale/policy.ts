@@ -20,6 +20,10 @@ export type Figures = {
   wait_s: number;
   /** CPU of the workers of a kind in percent of the cores that their slots may use; undefined where none is heard of. */
   cpu_percent: number | undefined;
+  /** Where the queue lets only so many tasks run at a time over all workers: that, and the slots online. */
+  limit?: { concurrency: number; slots: number } | undefined;
+  /** Whether the queue is held: no worker takes anything of it. */
+  paused?: boolean;
 };
 
 const Rule = z.strictObject({
@@ -111,7 +115,9 @@ export function readRules(file: string): AutoscaleRules {
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
-    throw new StartError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code}).`);
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EISDIR') throw new StartError(`${file} is a folder; AUTOSCALE_FILE must name a file that is there.`);
+    throw new StartError(`${file} cannot be read (${code}); AUTOSCALE_FILE must name a file that everybody may read.`);
   }
   return parseRules(text, file);
 }

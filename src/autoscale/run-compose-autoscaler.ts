@@ -1,24 +1,21 @@
 import { hostname } from 'node:os';
 import type { Config } from '../config.ts';
 import { StartError } from '../errors.ts';
+import { CONTAINER_STOP_SECONDS } from '../grace.ts';
 import type { Logger } from '../log.ts';
 import { createComposeDriver } from './compose-driver.ts';
 import { LABELS } from './compose-replica.ts';
 import { connectEngine, type DockerEngine } from './docker-engine.ts';
+import { engineTrouble } from './engine-trouble.ts';
 import { readRules } from './policy.ts';
 import { runAutoscaler } from './run-autoscaler.ts';
 
 const SOCKET = '/var/run/docker.sock';
 
-/** Over GRACE_PERIOD: what a worker takes to hand back what it could not finish. */
-const HAND_BACK_SECONDS = 15;
-
 /** The Compose project that this container is part of. */
 async function ownProject(engine: DockerEngine): Promise<string> {
-  const self = await engine.inspect(hostname()).catch((error: NodeJS.ErrnoException) => {
-    throw new StartError(
-      `The autoscaler needs the engine's socket at ${SOCKET}, and a container of its own (${error.code ?? error.message}).`,
-    );
+  const self = await engine.inspect(hostname()).catch(async (error: NodeJS.ErrnoException) => {
+    throw new StartError(await engineTrouble(SOCKET, error.code ?? error.message));
   });
   const project = self.Config.Labels[LABELS.project];
   if (project === undefined) throw new StartError('The autoscaler must be started by Compose, as one of its services.');
@@ -40,6 +37,6 @@ export async function runComposeAutoscaler(config: Config, log: Logger): Promise
   const rules = readRules(config.autoscaleFile);
   const engine = connectEngine(SOCKET);
   const project = await ownProject(engine);
-  const driver = createComposeDriver(engine, project, config.worker.graceSeconds + HAND_BACK_SECONDS, log);
+  const driver = createComposeDriver(engine, project, config.worker.graceSeconds + CONTAINER_STOP_SECONDS, log);
   return runAutoscaler(config.redis, rules, driver, log);
 }

@@ -17,8 +17,7 @@ const seconds = z
 
 export const WORKER_NAME = /^[a-z]{1,20}_worker_\d{1,6}$/;
 
-/** What tasks are looked for; everything that is given must hold. */
-export const TaskFilter = z.strictObject({
+const FILTERS = z.strictObject({
   id: z
     .string({ error: 'must be a text' })
     .trim()
@@ -46,17 +45,42 @@ export const TaskFilter = z.strictObject({
   to: moment.optional().meta({ description: 'Created at this time or earlier.' }),
   min_run_s: seconds.optional().meta({ description: 'Ran at least so many seconds.' }),
   max_run_s: seconds.optional().meta({ description: 'Ran at most so many seconds.' }),
+  min_wait_s: seconds.optional().meta({ description: 'Waited at least so many seconds for its start.' }),
+  max_wait_s: seconds.optional().meta({ description: 'Waited at most so many seconds for its start.' }),
 });
+
+/** A range that nothing can lie in is a mistake, not a search that finds nothing. */
+function checkRanges({ value, issues }: z.core.ParsePayload<z.infer<typeof FILTERS>>): void {
+  const refuse = (path: string, message: string) =>
+    issues.push({ code: 'custom', path: [path], message, input: value });
+  const { from, to, min_run_s, max_run_s, min_wait_s, max_wait_s } = value;
+  if (from !== undefined && to !== undefined && Date.parse(from) > Date.parse(to))
+    refuse('from', 'must not be later than to');
+  if ((min_run_s ?? 0) > (max_run_s ?? Number.POSITIVE_INFINITY))
+    refuse('min_run_s', 'must not be greater than max_run_s');
+  if ((min_wait_s ?? 0) > (max_wait_s ?? Number.POSITIVE_INFINITY))
+    refuse('min_wait_s', 'must not be greater than max_wait_s');
+}
+
+/** What tasks are looked for; everything that is given must hold. */
+export const TaskFilter = FILTERS.check(checkRanges);
 export type TaskFilter = z.infer<typeof TaskFilter>;
 
-export const TaskSearch = TaskFilter.extend({
+export const ORDERS = ['newest', 'oldest', 'longest_run', 'longest_wait'] as const;
+export type Order = (typeof ORDERS)[number];
+
+export const TaskSearch = FILTERS.extend({
+  sort: z.enum(ORDERS, oneOf(ORDERS)).optional().meta({
+    description:
+      'newest where unset; of those that wait the next first. The longest are the longest of the tasks that were looked at for this page.',
+  }),
   limit: wholeBetween(1, 100).default(25).meta({ description: 'Tasks on a page.' }),
   cursor: z
     .string({ error: 'must be a text' })
     .max(1000, 'is not one that this search has given')
     .optional()
     .meta({ description: '`next_cursor` of the page before.' }),
-});
+}).check(checkRanges);
 export type TaskSearch = z.infer<typeof TaskSearch>;
 
 export const WINDOWS = { '5m': 5, '1h': 60, '24h': 24 * 60 } as const;
@@ -102,7 +126,7 @@ export const CleanOrder = z.strictObject({
   older_than_s: z
     .number('must be a number of seconds')
     .min(0, 'must not be negative')
-    .max(1e9, 'must be less than a thousand million')
+    .max(1e9, 'must be at most 1000000000')
     .meta({ description: 'Only tasks that ended so long ago.' }),
 });
 
@@ -117,7 +141,13 @@ export const RetryOrder = z.union(
         .min(1, 'must name at least one task')
         .max(MOST_IDS, `must name at most ${MOST_IDS} tasks`),
     }),
-    z.strictObject({ filter: TaskFilter }),
+    z.strictObject({
+      filter: TaskFilter,
+      failed_before: moment.optional().meta({
+        description:
+          'Only tasks that failed before this time; now where unset. Whoever asks again while `more` is true sends the same, else what has failed again meanwhile is queued once more.',
+      }),
+    }),
   ],
   { error: 'must name either task_ids, 1 to 200 ids of tasks, or a filter as the search takes it' },
 );

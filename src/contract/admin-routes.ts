@@ -87,10 +87,10 @@ const worker = (verb: 'drain' | 'resume' | 'restart', summary: string): Short =>
   errors: ['NOT_FOUND'],
 });
 
-const queue = (verb: 'pause' | 'resume', summary: string): Short => ({
+const queue = (verb: 'pause' | 'resume' | 'lift-limits', operationId: string, summary: string): Short => ({
   method: 'post',
   path: `/api/admin/queues/{queue}/${verb}`,
-  operationId: `${verb}_queue`,
+  operationId,
   tag: 'Queues',
   summary,
   access: 'admin',
@@ -167,8 +167,9 @@ export const ADMIN_ROUTES = (
       data: ActionOutcome,
       errors: ['NOT_FOUND'],
     },
-    queue('pause', 'Have no worker take tasks of a queue; what runs goes on'),
-    queue('resume', 'Have tasks of a queue taken again'),
+    queue('pause', 'pause_queue', 'Have no worker take tasks of a queue; what runs goes on'),
+    queue('resume', 'resume_queue', 'Have tasks of a queue taken again'),
+    queue('lift-limits', 'lift_queue_limits', 'Take away the global concurrency and the rate limit of a queue'),
     {
       method: 'post',
       path: '/api/admin/queues/{queue}/clean',
@@ -271,7 +272,7 @@ export const ADMIN_ROUTES = (
 const INTRODUCTION = `What the pages of the dashboard show and do, as JSON. Log in by HTTP Basic where a login is needed.
 Requests that change something are taken from the dashboard's own pages only; a program sends \`Origin\` with the
 dashboard's own address, such as \`-H 'Origin: http://127.0.0.1:5555'\`. Actions answer \`{"applied", "message"}\`:
-\`applied\` is false where what was wanted is not so afterwards, and the message says why.
+\`applied\` is false where the request has changed nothing, and the message says why: it was so already, or cannot be.
 `;
 
 /** The description of the admin API in OpenAPI 3.1. */

@@ -44,9 +44,11 @@ export const WorkerView = z
   .meta({ id: 'Worker' });
 export type WorkerView = z.infer<typeof WorkerView>;
 
-export const Latency = z
-  .object({ p50: secondsOrNull, p95: secondsOrNull, p99: secondsOrNull })
-  .meta({ id: 'Latency', description: 'Seconds, to about the width of a histogram bucket; null where nothing ended.' });
+export const Latency = z.object({ p50: secondsOrNull, p95: secondsOrNull, p99: secondsOrNull }).meta({
+  id: 'Latency',
+  description:
+    'Seconds, to about the width of a histogram bucket, of tasks that succeeded or failed; null where none did.',
+});
 
 export const QueueTotals = z
   .object({
@@ -63,6 +65,15 @@ export const QueueView = z
   .object({
     queue: z.enum(QUEUE_NAMES),
     paused: z.boolean(),
+    slots: z.int().meta({ description: 'Detections that the workers online can run at a time.' }),
+    global_concurrency: z
+      .int()
+      .nullable()
+      .meta({ description: 'Tasks of the queue that may run at a time over all workers; null for no limit.' }),
+    global_rate_limit: z
+      .object({ max: z.int(), duration_ms: z.int() })
+      .nullable()
+      .meta({ description: 'Tasks of the queue that may be begun in so long; null for no limit.' }),
     waiting: z.int(),
     prioritized: z.int(),
     active: z.int(),
@@ -80,6 +91,13 @@ export type QueueView = z.infer<typeof QueueView>;
 
 export const Overview = z
   .object({
+    storage: z.object({
+      up: z
+        .boolean()
+        .nullable()
+        .meta({ description: 'Whether files can be read; null where none are seen from here.' }),
+      reason: z.string().nullable(),
+    }),
     redis: z.object({ latency_ms: z.number(), used_bytes: z.int().nullable(), limit_bytes: z.int().nullable() }),
     workers: z.object({
       online: z.int(),
@@ -131,9 +149,10 @@ export const TaskRow = z
     attempts: z.int(),
     priority: z.int().nullable(),
     created_at: time,
+    queued_at: time.meta({ description: 'When it last began to wait: made, or queued again by hand.' }),
     started_at: time.nullable(),
     finished_at: time.nullable(),
-    wait_s: secondsOrNull,
+    wait_s: secondsOrNull.meta({ description: 'From `queued_at` to its start.' }),
     run_s: secondsOrNull,
     error_code: z.enum(ERROR_CODES).nullable(),
     found: z
@@ -148,6 +167,9 @@ export const TaskPage = z
   .object({
     tasks: z.array(TaskRow),
     searched: z.int().meta({ description: 'Tasks that were looked at for this page.' }),
+    unreadable: z
+      .int()
+      .meta({ description: 'Tasks among them whose result had to be read and could not: the key to it is missing.' }),
     next_cursor: z
       .string()
       .nullable()
@@ -179,7 +201,7 @@ export type LogTail = z.infer<typeof LogTail>;
 
 export const TimelineEntry = z.object({
   at: time,
-  what: z.enum(['created', 'started', 'attempt ended', 'lost', 'finished']),
+  what: z.enum(['created', 'queued again', 'started', 'attempt ended', 'lost', 'finished']),
   detail: z.string().nullable(),
 });
 export type TimelineEntry = z.infer<typeof TimelineEntry>;
@@ -192,10 +214,11 @@ export const TaskDetail = z
     request_id: z.string().nullable(),
     file: z.object({ mime: z.string(), bytes: z.int(), width: z.int(), height: z.int() }).nullable(),
     priority: z.int().nullable().meta({ description: 'As it stands in the queue.' }),
+    queued_at: time.meta({ description: 'When it last began to wait: made, or queued again by hand.' }),
     timeline: z.array(TimelineEntry),
     stack: z.string().nullable().meta({ description: 'Where the last fault came from; for admins.' }),
     original_url: z.string().nullable(),
-    annotated_url: z.string().nullable(),
+    annotated_url: z.string().nullable().meta({ description: 'null where there is no such copy, or not yet.' }),
     detections_url: z.string().nullable(),
     board_url: z.string().nullable(),
   })
@@ -204,15 +227,22 @@ export type TaskDetail = z.infer<typeof TaskDetail>;
 
 export const ActionOutcome = z
   .object({
-    applied: z.boolean(),
+    applied: z.boolean().meta({ description: 'Whether this request has changed anything.' }),
     message: z.string().meta({ description: 'What happened, or why nothing did.' }),
   })
   .meta({ id: 'ActionOutcome' });
 export type ActionOutcome = z.infer<typeof ActionOutcome>;
 
+/** The action has changed something. */
+export const applied = (message: string): ActionOutcome => ({ applied: true, message });
+
+/** The action has changed nothing; the sentence says why. */
+export const notApplied = (message: string): ActionOutcome => ({ applied: false, message });
+
 export const BulkOutcome = ActionOutcome.extend({
   count: z.int().meta({ description: 'Tasks that it was done to.' }),
   skipped: z.int(),
+  unreadable: z.int().meta({ description: 'Skipped because the key to them is missing.' }),
   more: z.boolean().meta({ description: 'Some may be left: send the same request again.' }),
 }).meta({ id: 'BulkOutcome' });
 export type BulkOutcome = z.infer<typeof BulkOutcome>;

@@ -5,6 +5,7 @@ import { type AppError, ERROR_CODES, type ErrorCode } from '../errors.ts';
 export const success = <T extends z.ZodType>(data: T) =>
   z.object({ success: z.literal(true), message: z.string().optional(), timestamp: z.iso.datetime(), data });
 
+/** The body of every JSON answer that is an error. */
 export const ErrorEnvelope = z
   .object({
     success: z.literal(false),
@@ -16,6 +17,7 @@ export const ErrorEnvelope = z
   .meta({ id: 'Error' });
 export type ErrorEnvelope = z.infer<typeof ErrorEnvelope>;
 
+/** The body of a successful answer, made now. */
 export function successEnvelope<T>(data: T, message?: string) {
   return {
     success: true as const,
@@ -25,6 +27,7 @@ export function successEnvelope<T>(data: T, message?: string) {
   };
 }
 
+/** The body of an answer that is this error, made now. */
 export function errorEnvelope(error: Pick<AppError, 'message' | 'details'> & { code: ErrorCode }): ErrorEnvelope {
   return {
     success: false,

@@ -15,7 +15,7 @@ export const ERROR_MEANINGS: Record<ErrorCode, string> = {
   UNSUPPORTED_MEDIA_TYPE: 'The content of the file is of no supported type, whatever its name says.',
   UNREADABLE_MEDIA: 'The file is of a supported type, but broken, empty or of too many pixels.',
   IDEMPOTENCY_MISMATCH: 'The Idempotency-Key was used before for another file, route or options.',
-  RATE_LIMITED: 'Too many requests; `Retry-After` says when to come back.',
+  RATE_LIMITED: 'Too many requests, or too many wrong passwords; `Retry-After` says when to come back.',
   INTERNAL: 'Something went wrong on the side of the service.',
   WORKER_LOST: 'The process that worked on the task died twice.',
   NOT_IN_SYNC_MODE: 'The service runs without a queue, where this does not exist.',

@@ -22,12 +22,20 @@ export const RedisHealth = z.object({
 });
 export type RedisHealth = z.infer<typeof RedisHealth>;
 
+export const StorageHealth = z.object({
+  up: z.boolean().meta({ description: 'Files can be stored; looked at every few seconds.' }),
+  reason: z.string().optional(),
+});
+export type StorageHealth = z.infer<typeof StorageHealth>;
+
 export const Health = z
   .object({
     status: z.enum(['ok', 'degraded', 'down']).meta({
-      description: 'down: no Redis, nothing works; degraded: something has no worker or no model.',
+      description:
+        'down: no Redis, nothing works; degraded: something has no worker or no model, or no file can be stored.',
     }),
     mode: z.enum(['async', 'sync']),
+    storage: StorageHealth,
     services: z.object({
       redis: RedisHealth,
       ...(Object.fromEntries(KIND_NAMES.map((kind) => [KINDS[kind].queue, DetectionHealth])) as Record<

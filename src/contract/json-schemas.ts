@@ -2,6 +2,7 @@ import { z } from 'zod';
 
 export type Json = Record<string, unknown>;
 
+/** True for an object that is no array. */
 export const isJson = (value: unknown): value is Json =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
@@ -33,6 +34,7 @@ export type SchemaCollection = {
   add(schema: z.ZodType): Json;
 };
 
+/** Converts zod schemas for one description; what has a name comes out once. */
 export function collectSchemas(): SchemaCollection {
   const components: Json = {};
   return {

@@ -23,6 +23,7 @@ export type QueueName = (typeof KINDS)[Kind]['queue'];
 export const KIND_NAMES = Object.keys(KINDS) as [Kind, ...Kind[]];
 export const QUEUE_NAMES = KIND_NAMES.map((kind) => KINDS[kind].queue) as [QueueName, ...QueueName[]];
 
+/** Undefined for a queue that is not ours. */
 export function kindOfQueue(queue: string): Kind | undefined {
   return KIND_NAMES.find((kind) => KINDS[kind].queue === queue);
 }

@@ -91,7 +91,7 @@ function errorResponse(status: number, codes: readonly ErrorCode[], schemas: Sch
 }
 
 /** Error codes of a route with what its access and its path bring. */
-export function errorCodesOf(route: RouteDescription): ErrorCode[] {
+function errorCodesOf(route: RouteDescription): ErrorCode[] {
   const broken: ErrorCode[] = route.pathParameters === undefined ? [] : ['BAD_REQUEST'];
   const codes = new Set<ErrorCode>([...route.errors, ...ACCESS_ERRORS[route.access], ...broken, 'INTERNAL']);
   return ERROR_CODES.filter((code) => codes.has(code));

@@ -45,7 +45,7 @@ export const ImageOptions = z.strictObject({
     .meta({ description: 'Comma-separated labels; other classes are left out.' }),
   max_detections: wholeBetween(1, 1000)
     .optional()
-    .meta({ description: 'The best so many detections; 100 when unset.' }),
+    .meta({ description: 'At most this many detections, the most confident first; 100 when unset.' }),
   input_size: whole
     .pipe(integer(320, 1280).multipleOf(32, 'must be a multiple of 32'))
     .optional()
@@ -58,17 +58,14 @@ export const ImageOptions = z.strictObject({
 });
 
 const seconds = decimal.pipe(
-  z
-    .number('must be less than a thousand million')
-    .min(0, 'must not be negative')
-    .max(1e9, 'must be less than a thousand million'),
+  z.number('must be at most 1000000000').min(0, 'must not be negative').max(1e9, 'must be at most 1000000000'),
 );
 
 /** Options of the video routes: those of pictures and which part of the video is looked at. */
 export const VideoOptions = ImageOptions.extend({
   frame_skip: wholeBetween(1, 1_000_000_000)
     .optional()
-    .meta({ description: 'Every so many-th frame is analysed; 5 when unset.' }),
+    .meta({ description: 'Every Nth frame is analysed; 5 when unset, or what VIDEO_FRAME_SKIP says.' }),
   start: seconds.optional().meta({ description: 'Seconds from the first frame; frames before are left out.' }),
   end: seconds.optional().meta({ description: 'Seconds from the first frame; frames from there on are left out.' }),
   track: z
@@ -96,6 +93,7 @@ export const TaskOptions = z
   .meta({ id: 'TaskOptions', description: 'Every option with its default filled in.' });
 export type TaskOptions = z.infer<typeof TaskOptions>;
 
+/** Nobody is kept waiting for the end of a task for longer. */
 export const WAIT_LIMIT_SECONDS = 60;
 
 /** Query parameters of a detection route that are not options of the detection. */

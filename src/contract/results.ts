@@ -26,12 +26,12 @@ export type DetectedObject = z.infer<typeof DetectedObject>;
 
 export const Timings = z
   .object({
-    wait: z.number(),
-    decode: z.number(),
-    inference: z.number(),
-    postprocess: z.number(),
-    annotate: z.number(),
-    total: z.number(),
+    wait: z.number().meta({ description: 'In the queue, up to the beginning of the attempt that succeeded.' }),
+    decode: z.number().meta({ description: 'From the file to pixels at the size at which the model looks.' }),
+    inference: z.number().meta({ description: 'The model alone.' }),
+    postprocess: z.number().meta({ description: "Filling the model's input, reading its output, NMS, tracking." }),
+    annotate: z.number().meta({ description: 'Drawing within the task; 0 where that is done when first asked for.' }),
+    total: z.number().meta({ description: 'All of it, and what lies between.' }),
   })
   .meta({ id: 'Timings', description: 'Milliseconds.' });
 export type Timings = z.infer<typeof Timings>;

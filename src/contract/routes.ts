@@ -66,6 +66,7 @@ const TASK_ID = { id: 'Id of the task.' };
 
 function detection(kind: Kind, media: Media): RouteDescription {
   const { noun, queue } = KINDS[kind];
+  const asked = OPTIONS[media].extend({ wait: WaitParameter.optional().meta({ description: WAIT_NOTE }) });
   return {
     method: 'post',
     path: `/api/detect/${kind}/${media}`,
@@ -74,16 +75,16 @@ function detection(kind: Kind, media: Media): RouteDescription {
     summary: `Find ${noun}s in ${media === 'image' ? 'a picture' : `a ${media}`}`,
     description: [
       `The file goes to the queue \`${queue}\`; poll the task or listen to its events for the result.`,
-      'Options may be sent as form fields or as query parameters; a form field wins.',
+      'Options may be sent as form fields or as query parameters; sent as both, they must say the same.',
     ].join(' '),
     access: 'key',
-    query: OPTIONS[media].extend({ wait: WaitParameter.optional().meta({ description: WAIT_NOTE }) }),
+    query: asked,
     headers: {
       Prefer: '`wait=<seconds>`: wait for the end of the task before answering.',
       'Idempotency-Key':
         'Up to 255 printable characters; a repeated request under the same key gets the task of the first.',
     },
-    form: OPTIONS[media],
+    form: asked,
     answers: [
       {
         status: 202,
@@ -184,7 +185,7 @@ const FILE_ROUTES: RouteDescription[] = [
       { status: 206, description: 'The part that was asked for.', content: { types: FILE_TYPES } },
       { status: 416, description: 'The file has no bytes in this range.', content: { json: ErrorEnvelope } },
     ],
-    errors: ['NOT_FOUND', 'QUEUE_UNAVAILABLE'],
+    errors: ['NOT_FOUND', 'UNREADABLE_MEDIA', 'TIMEOUT', 'QUEUE_UNAVAILABLE'],
   },
 ];
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ERROR_CODES } from '../errors.ts';
+import { ERROR_CODES, type ErrorCode } from '../errors.ts';
 import { KIND_NAMES, MEDIA, QUEUE_NAMES } from './kinds.ts';
 import { TaskOptions } from './options.ts';
 import { TaskResult } from './results.ts';
@@ -7,6 +7,16 @@ import { TaskResult } from './results.ts';
 export const TASK_STATES = ['PENDING', 'PROCESSING', 'RETRY', 'SUCCESS', 'FAILURE', 'REVOKED'] as const;
 export const TaskState = z.enum(TASK_STATES).meta({ id: 'TaskState' });
 export type TaskState = z.infer<typeof TaskState>;
+
+/** Codes with which tasks fail; the others are for requests. */
+export const TASK_ERROR_CODES = [
+  'UNREADABLE_MEDIA',
+  'UNSUPPORTED_MEDIA_TYPE',
+  'MODEL_UNAVAILABLE',
+  'TIMEOUT',
+  'WORKER_LOST',
+  'INTERNAL',
+] as const satisfies readonly ErrorCode[];
 
 export const TaskError = z
   .object({ error_code: z.enum(ERROR_CODES), message: z.string(), details: z.array(z.unknown()).optional() })
@@ -40,11 +50,15 @@ export const Task = z
     created_at: z.iso.datetime(),
     started_at: z.iso.datetime().optional(),
     finished_at: z.iso.datetime().optional(),
-    options: TaskOptions,
+    options: TaskOptions.nullable().meta({ description: 'null where they cannot be read, see `unreadable`.' }),
+    unreadable: TaskError.optional().meta({
+      description: 'Why options, result or sentence of an error cannot be shown: the key to them is missing.',
+    }),
   })
   .meta({ id: 'Task' });
 export type Task = z.infer<typeof Task>;
 
+/** Whether a task in this state stays in it. */
 export function isFinished(state: TaskState): boolean {
   return state === 'SUCCESS' || state === 'FAILURE' || state === 'REVOKED';
 }

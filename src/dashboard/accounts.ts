@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import { StartError } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
+import { isLoopbackHost } from '../own-machine.ts';
 import { hashPassword, type PasswordHash, parsePasswordHash } from './password.ts';
 
 export type Role = 'admin' | 'viewer';
@@ -12,12 +13,6 @@ export type Account = { name: string; role: Role; hash: PasswordHash };
 /** Keeps the hash of the password that was made for this data folder. */
 const PASSWORD_FILE = 'dashboard-password';
 const MADE_NAME = 'admin';
-
-/** True for an address on which only this machine is heard. */
-export function isLoopbackHost(host: string): boolean {
-  const bare = host.replace(/^\[|\]$/g, '').toLowerCase();
-  return bare === '::1' || bare === 'localhost' || bare.endsWith('.localhost') || /^127(\.\d{1,3}){3}$/.test(bare);
-}
 
 function configuredAccounts(users: Config['dashboard']['users']): Account[] {
   const names = new Set<string>();

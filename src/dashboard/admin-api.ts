@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import express, { type Express, type Request, type RequestHandler, type Response } from 'express';
 import type { Redis } from 'ioredis';
 import packageJson from '../../package.json' with { type: 'json' };
@@ -9,17 +10,16 @@ import type {
   LogParameters,
   OverviewParameters,
   PriorityOrder,
-  RetryOrder,
   TaskSearch,
 } from '../contract/admin-requests.ts';
 import { ADMIN_ROUTES, adminOpenApiDocument } from '../contract/admin-routes.ts';
 import { successEnvelope } from '../contract/envelope.ts';
 import { type Kind, kindOfQueue } from '../contract/kinds.ts';
 import { AppError, StorageError } from '../errors.ts';
-import type { Logger } from '../log.ts';
-import { noteAction, readAudit } from '../queue/audit.ts';
+import { type NoteAction, readAudit } from '../queue/audit.ts';
 import { type Heartbeat, isLost, knownWorkers } from '../queue/heartbeat.ts';
 import type { HistoryReader } from '../queue/history-reader.ts';
+import { createQueueActions, type QueueActions } from '../queue/queue-holds.ts';
 import type { Queues } from '../queue/queues.ts';
 import type { TaskActions } from '../queue/task-actions.ts';
 import type { TaskLookup } from '../queue/task-lookup.ts';
@@ -27,11 +27,14 @@ import { searchTasks } from '../queue/task-search.ts';
 import type { TaskService } from '../queue/task-service.ts';
 import { giveOrder, type WorkerOrder } from '../queue/worker-orders.ts';
 import type { Keyring } from '../sealing/keyring.ts';
+import type { StorageWatch } from '../storage/storage-watch.ts';
 import { parseRequest } from './admin-requests.ts';
+import { type Attempted, auditActions } from './audited.ts';
 import { readLogTail } from './log-tail.ts';
 import { roleOf, userOf } from './login.ts';
 import { isOutage } from './outage.ts';
 import { readHistory, readOverview } from './overview.ts';
+import { describeSelection, type RetrySelection, retrySelection } from './retry-selection.ts';
 import { readTaskDetail } from './task-detail.ts';
 import { type FileSource, sendTaskFile } from './task-files.ts';
 import { viewWorker } from './worker-views.ts';
@@ -44,15 +47,19 @@ export type AdminSources = {
   tasks: Pick<TaskService, 'cancel'>;
   actions: TaskActions;
   files: FileSource;
+  storage: StorageWatch;
   keyring: Keyring;
   logFolder: string;
-  log: Logger;
+  noteAction: NoteAction;
 };
 
 type Call = { request: Request; response: Response; query: unknown; body: unknown; who: string };
 type Handler = (call: Call) => unknown;
 
 const RECENT_TASKS = 15;
+
+/** How long a cancel waits for the files of the task to be removed, in ms. */
+const FILES_PATIENCE_MS = 500;
 
 function parameter({ request }: Call, name: string): string {
   const value = request.params[name];
@@ -68,29 +75,9 @@ function queueOf(call: Call): { kind: Kind; queue: string } {
 
 /** A handler for each route of the admin API, by its `operationId`. */
 function handlers(sources: AdminSources): Record<string, Handler> {
-  const { redis, queues, history, lookup, tasks, actions, log } = sources;
-
-  /** Writes down what was done, and how it went. */
-  async function audited<T extends ActionOutcome>(
-    call: Call,
-    action: string,
-    target: string,
-    work: () => Promise<T>,
-  ): Promise<T> {
-    const note = (result: string, detail: string) =>
-      noteAction(redis, log, { who: call.who, action, target, result, detail });
-    try {
-      const outcome = await work();
-      await note(outcome.applied ? 'done' : 'refused', outcome.message);
-      return outcome;
-    } catch (error) {
-      if (error instanceof AppError) await note('failed', error.message);
-      else if (isOutage(error, redis))
-        await note('unknown', 'Redis did not answer in time; it may be done all the same');
-      else await note('failed', 'an unexpected fault');
-      throw error;
-    }
-  }
+  const { redis, queues, history, lookup, tasks, actions } = sources;
+  const audited = auditActions(redis, sources.noteAction);
+  const queueActions = createQueueActions(redis, queues);
 
   async function findWorker(call: Call): Promise<Heartbeat> {
     const name = parameter(call, 'name');
@@ -100,7 +87,7 @@ function handlers(sources: AdminSources): Record<string, Handler> {
     return found;
   }
 
-  async function order(call: Call, wanted: WorkerOrder): Promise<ActionOutcome> {
+  async function order(call: Call, wanted: WorkerOrder): Promise<Attempted<ActionOutcome>> {
     const worker = await findWorker(call);
     const silent = Math.round((Date.now() - worker.beat_at) / 1000);
     if (isLost(worker)) return { applied: false, message: `The worker is lost: it was last heard of ${silent} s ago.` };
@@ -109,56 +96,44 @@ function handlers(sources: AdminSources): Record<string, Handler> {
     return (
       answer ?? {
         applied: false,
+        uncertain: true,
         message: `The worker has not answered within two seconds (last heard of ${silent} s ago); it may be lost.`,
       }
     );
   }
 
   const steer = (action: string, wanted: (call: Call) => WorkerOrder): Handler => {
-    return (call) => audited(call, action, parameter(call, 'name'), () => order(call, wanted(call)));
+    return (call) => {
+      const what = wanted(call);
+      const name = what.do === 'resize' ? `${action} to ${what.concurrency}` : action;
+      return audited(call.who, name, parameter(call, 'name'), () => order(call, what));
+    };
   };
 
-  const hold = (pause: boolean): Handler => {
+  const onQueue = (action: string, act: keyof QueueActions): Handler => {
     return (call) => {
       const { kind, queue } = queueOf(call);
-      return audited(call, pause ? 'pause queue' : 'resume queue', queue, async () => {
-        if (pause) await queues[kind].pause();
-        else await queues[kind].resume();
-        return {
-          applied: true,
-          message: pause
-            ? 'No worker takes tasks of the queue any more; what runs goes on.'
-            : 'Tasks of the queue are taken again.',
-        };
-      });
+      return audited(call.who, action, queue, () => queueActions[act](kind));
     };
   };
 
   async function cancel(taskId: string): Promise<ActionOutcome> {
-    const { files } = await tasks.cancel(taskId, null);
+    const { files, already } = await tasks.cancel(taskId, null);
+    if (already) return { applied: false, message: 'The task was cancelled already.' };
     const [original] = files;
-    if (original !== undefined) await sources.files.removeAll(original).catch(() => undefined);
+    // A store that hangs does not keep the operator; what is left there goes with its time.
+    if (original !== undefined)
+      await Promise.race([sources.files.removeAll(original).catch(() => undefined), sleep(FILES_PATIENCE_MS)]);
     return { applied: true, message: 'The task is cancelled.' };
   }
-
-  async function retrySelection(selection: ReturnType<typeof RetryOrder.parse>) {
-    if ('task_ids' in selection) return actions.retryEach([...new Set(selection.task_ids)]);
-    const { state } = selection.filter;
-    if (state !== undefined && state !== 'FAILURE') {
-      throw new AppError('INVALID_OPTION', 'Option filter.state must be FAILURE: only failed tasks are queued again.');
-    }
-    return actions.retryMatching(selection.filter);
-  }
-
-  const describeSelection = (selection: ReturnType<typeof RetryOrder.parse>) =>
-    'task_ids' in selection
-      ? selection.task_ids.slice(0, 20).join(' ')
-      : `failed tasks ${JSON.stringify(selection.filter)}`;
 
   return {
     who_am_i: ({ response, who }) => ({ name: who, role: roleOf(response), version: packageJson.version }),
     overview: ({ query }) =>
-      readOverview({ redis, queues, history }, (query as ReturnType<typeof OverviewParameters.parse>).window),
+      readOverview(
+        { redis, queues, history, storage: sources.storage },
+        (query as ReturnType<typeof OverviewParameters.parse>).window,
+      ),
     history: () => readHistory(history),
     list_workers: async () => ({ workers: (await knownWorkers(redis)).map(viewWorker) }),
     async get_worker(call) {
@@ -181,30 +156,31 @@ function handlers(sources: AdminSources): Record<string, Handler> {
       do: 'resize',
       concurrency: (body as ReturnType<typeof ConcurrencyOrder.parse>).concurrency,
     })),
-    pause_queue: hold(true),
-    resume_queue: hold(false),
+    pause_queue: onQueue('pause queue', 'pause'),
+    resume_queue: onQueue('resume queue', 'resume'),
+    lift_queue_limits: onQueue('lift limits', 'liftLimits'),
     clean_queue(call) {
       const { kind, queue } = queueOf(call);
       const { state, older_than_s } = call.body as ReturnType<typeof CleanOrder.parse>;
-      return audited(call, 'clean queue', `${queue} ${state} older than ${older_than_s} s`, () =>
+      return audited(call.who, 'clean queue', `${queue} ${state} older than ${older_than_s} s`, () =>
         actions.clean(kind, state, older_than_s),
       );
     },
     search_tasks: ({ query }) => searchTasks(redis, lookup, query as TaskSearch),
     retry_tasks(call) {
-      const selection = call.body as ReturnType<typeof RetryOrder.parse>;
-      return audited(call, 'retry tasks', describeSelection(selection), () => retrySelection(selection));
+      const selection = call.body as RetrySelection;
+      return audited(call.who, 'retry tasks', describeSelection(selection), () => retrySelection(actions, selection));
     },
     get_task_detail: (call) => readTaskDetail(sources, parameter(call, 'id'), roleOf(call.response)),
     get_task_file: (call) =>
       sendTaskFile(sources, parameter(call, 'id'), parameter(call, 'role'), call.request, call.response),
-    cancel_task: (call) => audited(call, 'cancel task', parameter(call, 'id'), () => cancel(parameter(call, 'id'))),
+    cancel_task: (call) => audited(call.who, 'cancel task', parameter(call, 'id'), () => cancel(parameter(call, 'id'))),
     retry_task: (call) =>
-      audited(call, 'retry task', parameter(call, 'id'), () => actions.retry(parameter(call, 'id'))),
+      audited(call.who, 'retry task', parameter(call, 'id'), () => actions.retry(parameter(call, 'id'))),
     change_priority(call) {
       const { priority } = call.body as ReturnType<typeof PriorityOrder.parse>;
       const id = parameter(call, 'id');
-      return audited(call, `priority ${priority}`, id, () => actions.changePriority(id, priority));
+      return audited(call.who, `priority ${priority}`, id, () => actions.changePriority(id, priority));
     },
     async list_actions({ query }) {
       const { limit, before } = query as ReturnType<typeof AuditParameters.parse>;
@@ -229,9 +205,7 @@ async function orUnavailable(redis: Redis, work: () => unknown): Promise<unknown
     return await work();
   } catch (error) {
     if (error instanceof AppError || error instanceof StorageError) throw error;
-    const lost =
-      redis.status !== 'ready' || /timed out|connection is closed|writeable|retries/i.test((error as Error).message);
-    if (!lost) throw error;
+    if (!isOutage(error, redis)) throw error;
     throw new AppError('QUEUE_UNAVAILABLE', 'Redis does not answer at the moment. Try again shortly.', {
       retryAfterSeconds: 5,
       cause: error,

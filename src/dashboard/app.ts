@@ -5,25 +5,25 @@ import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { successEnvelope } from '../contract/envelope.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import { noteAction } from '../queue/audit.ts';
+import { type NoteAction, openAudit } from '../queue/audit.ts';
 import { joinMetrics, queueMetrics, readScaling } from '../queue/metrics.ts';
 import type { Queues } from '../queue/queues.ts';
 import type { Account } from './accounts.ts';
 import { type AdminSources, addAdminApi } from './admin-api.ts';
-import { createBoards, type FailedCall } from './board.ts';
+import { createBoards } from './board.ts';
+import { answerFailedCall } from './board-errors.ts';
 import { keepAcceptedTasks } from './board-limits.ts';
-import { errorBody, errorPages, nothingHere } from './error-pages.ts';
+import { errorPages, nothingHere } from './error-pages.ts';
 import { acceptToken, requireLogin, roleOf, userOf } from './login.ts';
-import { isOutage } from './outage.ts';
+import { unavailable } from './outage.ts';
 import { addPages } from './page-files.ts';
-import { publicReason } from './presentation.ts';
 import { changesState, requireLocalCaller, requireOwnOrigin } from './same-origin.ts';
 
 export type DashboardDependencies = {
   redis: Redis;
   queues: Queues;
   /** What the admin API reads and does beyond the two above. */
-  admin: Omit<AdminSources, 'redis' | 'queues' | 'log'>;
+  admin: Omit<AdminSources, 'redis' | 'queues' | 'noteAction'>;
   /** Nobody listed: no login, and callers on this machine only. */
   accounts: readonly Account[];
   metricsToken: string | undefined;
@@ -55,25 +55,12 @@ const securityHeaders = helmet({
   originAgentCluster: false,
 });
 
-const unavailable = (cause?: unknown) =>
-  new AppError('QUEUE_UNAVAILABLE', 'Redis does not answer at the moment. This page tries again by itself.', {
-    retryAfterSeconds: 5,
-    cause,
-  });
-
 async function orUnavailable<T>(work: Promise<T>): Promise<T> {
   try {
     return await work;
   } catch (error) {
     throw unavailable(error);
   }
-}
-
-/** What a call of the page gets when BullMQ or the connection throws. */
-function answerFailedCall(error: Error, redis: Redis, log: Logger): FailedCall {
-  if (isOutage(error, redis)) return { status: unavailable().status, body: errorBody(unavailable()) };
-  log.warn({ err: error }, 'dashboard: a call of the page failed');
-  return { status: 500, body: errorBody(new AppError('INTERNAL', publicReason(error.message))) };
 }
 
 const refuseChangesByViewers: RequestHandler = (request, response, next) => {
@@ -83,22 +70,22 @@ const refuseChangesByViewers: RequestHandler = (request, response, next) => {
   next();
 };
 
+/** Settings of a queue that Bull Board sends; what else a body holds is a client's. */
+const TOLD_FIELDS = ['concurrency', 'max', 'duration'] as const;
+
 /** What operators do in Bull Board is written down as well. */
-function auditBoard(redis: Redis, log: Logger): RequestHandler {
+function auditBoard(noteAction: NoteAction): RequestHandler {
   return (request, response, next) => {
     if (changesState(request)) {
       const { method, path } = request;
       response.once('finish', () => {
         const { statusCode } = response;
         const result = statusCode < 400 ? 'done' : statusCode === 503 ? 'unknown' : 'failed';
-        const detail = `answered ${statusCode}`;
-        void noteAction(redis, log, {
-          who: userOf(response),
-          action: 'Bull Board',
-          target: `${method} ${path}`,
-          result,
-          detail,
-        });
+        // Read by Bull Board itself.
+        const body = (request.body ?? {}) as Record<string, unknown>;
+        const told = TOLD_FIELDS.flatMap((name) => (typeof body[name] === 'number' ? [`${name} ${body[name]}`] : []));
+        const detail = [`answered ${statusCode}`, ...told].join(', ');
+        void noteAction({ who: userOf(response), action: 'Bull Board', target: `${method} ${path}`, result, detail });
       });
     }
     next();
@@ -108,9 +95,10 @@ function auditBoard(redis: Redis, log: Logger): RequestHandler {
 /** Bull Board at `/` behind the login rule, with metrics and health beside it. */
 export function createDashboardApp(dependencies: DashboardDependencies): Express {
   const { redis, queues, admin, accounts, metricsToken, trustProxyHops, log } = dependencies;
+  const noteAction = openAudit(redis, log);
   const boards = createBoards(queues, (error) => answerFailedCall(error, redis, log));
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry, prefix: 'recognize_dashboard_' });
+  let isScraped = false;
   const redisUp = new Gauge({
     name: 'recognize_redis_up',
     help: '1 where Redis answered this scrape',
@@ -131,26 +119,29 @@ export function createDashboardApp(dependencies: DashboardDependencies): Express
     response.json(successEnvelope({ ready: true }));
   });
 
-  if (accounts.length === 0) app.use(requireLocalCaller);
   const login = requireLogin(accounts, log);
-  const metricsAccess = acceptToken(metricsToken, login);
-  app.get('/metrics', metricsAccess, async (_request, response) => {
+  const access = accounts.length === 0 ? [requireLocalCaller, login] : [login];
+  const metricsAccess = access.map((handler) => acceptToken(metricsToken, handler));
+  app.get('/metrics', ...metricsAccess, async (_request, response) => {
+    // Watching the event loop wakes the process a hundred times a second: not before somebody wants to know.
+    if (!isScraped) collectDefaultMetrics({ register: registry, prefix: 'recognize_dashboard_' });
+    isScraped = true;
     const ofQueues = await queueMetrics(redis, queues).catch(() => undefined);
     redisUp.set(ofQueues === undefined ? 0 : 1);
     response.type(registry.contentType).send(joinMetrics([await registry.metrics(), ofQueues ?? '']));
   });
-  app.get('/metrics/scaling', metricsAccess, async (_request, response) => {
+  app.get('/metrics/scaling', ...metricsAccess, async (_request, response) => {
     response.json(await orUnavailable(readScaling(redis, queues)));
   });
 
-  app.use(login, refuseChangesByViewers, requireOwnOrigin);
+  app.use(access, refuseChangesByViewers, requireOwnOrigin);
   addPages(app);
   app.use((request, _response, next) => {
     if (redis.status !== 'ready' && !request.path.startsWith('/static/')) throw unavailable();
     next();
   });
-  addAdminApi(app, { redis, queues, log, ...admin });
-  app.use(auditBoard(redis, log), keepAcceptedTasks(queues));
+  addAdminApi(app, { redis, queues, noteAction, ...admin });
+  app.use(auditBoard(noteAction), keepAcceptedTasks(redis, queues));
   app.use((request, response, next) => boards[roleOf(response)](request, response, next));
   app.use(nothingHere, errorPages(log));
   return app;

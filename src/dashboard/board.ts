@@ -11,6 +11,7 @@ import { presentBody, shortened } from './presentation.ts';
 export type Boards = Record<Role, RequestHandler>;
 export type FailedCall = { status: number; body: object };
 
+type BoardOptions = NonNullable<ConstructorParameters<typeof BullMQAdapter>[1]> & { allowCompletedRetries: boolean };
 type ControllerHandlerReturnType = ReturnType<Parameters<ExpressAdapter['setErrorHandler']>[0]>;
 
 const withoutOutside = (html: string) => html.replace(/<link[^>]+href="https?:\/\/[^>]*>/g, '');
@@ -41,11 +42,14 @@ export function createBoards(queues: Queues, failed: (error: Error) => FailedCal
     const setErrorHandler = serverAdapter.setErrorHandler.bind(serverAdapter);
     serverAdapter.setErrorHandler = () => setErrorHandler((error) => failed(error) as ControllerHandlerReturnType);
     const adapters = KIND_NAMES.map((kind) => {
-      const adapter = new BullMQAdapter(queues[kind], {
+      // The adapter hands on what its own type leaves out.
+      const options: BoardOptions = {
         readOnlyMode: role === 'viewer',
+        allowCompletedRetries: false,
         description: `Tasks for ${KINDS[kind].noun} workers`,
         externalJobUrl: ({ id }) => ({ displayText: 'Task page', href: `/tasks/${encodeURIComponent(String(id))}` }),
-      });
+      };
+      const adapter = new BullMQAdapter(queues[kind], options);
       adapter.setFormatter('returnValue', shortened);
       return adapter;
     });

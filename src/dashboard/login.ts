@@ -1,11 +1,14 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import type { Request, RequestHandler, Response } from 'express';
 import pLimit from 'p-limit';
+import { addressGroup } from '../address-group.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { bringsToken } from '../telemetry/metrics-access.ts';
 import type { Account, Role } from './accounts.ts';
-import { type Attempts, addressGroup, countAttempts } from './attempts.ts';
-import { unmatchableHash, verifyPassword } from './password.ts';
+import { countLoginAttempts, type LoginAttempts } from './login-attempts.ts';
+import { type PasswordHash, unmatchableHash, verifyPassword } from './password.ts';
+import { createSessions } from './session-cookie.ts';
 
 /** Passwords checked at the same time, and those that may wait for it: each check costs memory and a core. */
 const CHECKS_AT_ONCE = 2;
@@ -47,17 +50,18 @@ export function roleOf(response: Response): Role {
 
 /**
  * HTTP Basic login. Passwords go through scrypt once; afterwards the same credentials are known by a keyed digest.
- * An address with repeated failures is locked out for a while, also with the right password.
+ * An address with repeated failures is locked out for a while, also with the right password; who has logged in from a
+ * browser before stays in, whoever else shares the address.
  *
  * @param accounts nobody listed: everybody is admin
  */
 export function requireLogin(
   accounts: readonly Account[],
   log: Logger,
-  attempts: Attempts = countAttempts(),
+  attempts: LoginAttempts = countLoginAttempts(),
 ): RequestHandler {
   const byName = new Map(accounts.map((entry) => [entry.name, entry]));
-  const nobody = unmatchableHash();
+  const sessions = createSessions(accounts);
   const secret = randomBytes(32);
   const known = new Map<string, Account>();
   const underWay = new Map<string, Promise<Outcome>>();
@@ -69,10 +73,16 @@ export function requireLogin(
     return 'wrong';
   }
 
+  /** For unknown names, so that they take as long as known ones: each has the cost of some account's hash, always the same. */
+  function standIn(name: string): PasswordHash {
+    const pick = createHmac('sha256', secret).update(`stand-in\0${name}`).digest().readUInt32BE();
+    return unmatchableHash(accounts[pick % accounts.length]?.hash);
+  }
+
   async function check({ name, password }: Credentials, digest: string, address: string): Promise<Outcome> {
     if (attempts.lockedForMs(address) > 0) return 'locked';
     const account = byName.get(name);
-    const matches = await verifyPassword(password, account?.hash ?? nobody);
+    const matches = await verifyPassword(password, account?.hash ?? standIn(name));
     if (account === undefined || !matches) return noteFailure(address);
     known.set(digest, account);
     return account;
@@ -91,20 +101,23 @@ export function requireLogin(
 
   async function identify(request: Request, response: Response): Promise<Pick<Account, 'name' | 'role'>> {
     if (accounts.length === 0) return { name: ANYBODY, role: 'admin' };
-    const header = request.get('authorization');
-    if (header === undefined) throw unauthorized(response);
+    const credentials = readBasic(request.get('authorization') ?? '');
+    const session = sessions.read(request);
+    // A password that comes along is not looked at: it could be guessed that way. Another name is another login.
+    if (session !== undefined && (credentials === undefined || credentials.name === session.account.name)) {
+      if (session.isOld) sessions.start(request, response, session.account);
+      return session.account;
+    }
+    // A token for something else is no wrong password.
+    if (credentials === undefined) throw unauthorized(response);
     const address = addressGroup(request.ip ?? '');
     const locked = attempts.lockedForMs(address);
     if (locked > 0) throw tooManyAttempts(locked);
-    const credentials = readBasic(header);
-    if (credentials === undefined) {
-      noteFailure(address);
-      throw unauthorized(response);
-    }
     const digest = createHmac('sha256', secret).update(`${credentials.name}\0${credentials.password}`).digest('hex');
     const outcome = known.get(digest) ?? (await checkOnce(credentials, digest, address));
     if (outcome === 'locked') throw tooManyAttempts(attempts.lockedForMs(address));
     if (outcome === 'wrong') throw unauthorized(response);
+    sessions.start(request, response, outcome);
     return outcome;
   }
 
@@ -118,13 +131,6 @@ export function requireLogin(
 
 /** Lets callers with the token pass; all others go through `otherwise`. */
 export function acceptToken(token: string | undefined, otherwise: RequestHandler): RequestHandler {
-  if (token === undefined) return otherwise;
-  const secret = randomBytes(32);
-  const digest = (text: string) => createHmac('sha256', secret).update(text).digest();
-  const wanted = digest(token);
-  return (request, response, next) => {
-    const bearer = /^Bearer\s+(\S+)\s*$/i.exec(request.get('authorization') ?? '')?.[1];
-    if (bearer !== undefined && timingSafeEqual(digest(bearer), wanted)) return next();
-    return otherwise(request, response, next);
-  };
+  return (request, response, next) =>
+    bringsToken(request.headers, token) ? next() : otherwise(request, response, next);
 }

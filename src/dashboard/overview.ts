@@ -6,52 +6,47 @@ import { queueDepth } from '../queue/depth.ts';
 import { knownWorkers } from '../queue/heartbeat.ts';
 import type { HistoryReader } from '../queue/history-reader.ts';
 import { KEYS } from '../queue/keys.ts';
+import { readHolds } from '../queue/queue-holds.ts';
 import type { Queues } from '../queue/queues.ts';
+import { readRedisMemory } from '../queue/redis-memory.ts';
+import type { StorageWatch } from '../storage/storage-watch.ts';
 import { viewWorker } from './worker-views.ts';
 
 const RECENT_MINUTES = 5;
 const STEP_MINUTES = 10;
 
-type Sources = { redis: Redis; queues: Queues; history: HistoryReader };
+type Sources = { redis: Redis; queues: Queues; history: HistoryReader; storage: StorageWatch };
 
 async function countsOf(
   redis: Redis,
   queue: QueueName,
-): Promise<Pick<QueueView, 'paused' | 'delayed' | 'completed' | 'failed'>> {
-  const [paused, delayed, completed, failed] = await Promise.all([
-    redis.hexists(KEYS.meta(queue), 'paused'),
+): Promise<
+  Pick<QueueView, 'paused' | 'global_concurrency' | 'global_rate_limit' | 'delayed' | 'completed' | 'failed'>
+> {
+  const [{ paused, concurrency, rateLimit }, delayed, completed, failed] = await Promise.all([
+    readHolds(redis, queue),
     redis.zcard(KEYS.delayed(queue)),
     redis.zcard(KEYS.completed(queue)),
     redis.zcard(KEYS.failed(queue)),
   ]);
-  return { paused: paused === 1, delayed, completed, failed };
+  return { paused, global_concurrency: concurrency, global_rate_limit: rateLimit, delayed, completed, failed };
 }
 
 const rate = (good: number, bad: number) =>
   good + bad === 0 ? null : Math.round((good / (good + bad)) * 10_000) / 10_000;
 const perMinute = (count: number) => Math.round((count / RECENT_MINUTES) * 100) / 100;
 
-async function memoryOf(redis: Redis): Promise<{ used_bytes: number | null; limit_bytes: number | null }> {
-  // Managed services may not answer this one.
-  const info = await redis.info('memory').catch(() => '');
-  const number = (name: string) => {
-    const text = new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1];
-    return text === undefined ? null : Number(text);
-  };
-  const limit = number('maxmemory');
-  return { used_bytes: number('used_memory'), limit_bytes: limit === 0 ? null : limit };
-}
-
 /** Queues, workers and Redis at a glance; rates and percentiles over the window. */
-export async function readOverview({ redis, queues, history }: Sources, window: Window): Promise<Overview> {
+export async function readOverview({ redis, queues, history, storage }: Sources, window: Window): Promise<Overview> {
   const start = performance.now();
   await redis.ping();
   const latency_ms = Math.round((performance.now() - start) * 100) / 100;
-  const [memory, heartbeats, views] = await Promise.all([
-    memoryOf(redis),
+  const [{ up, reason = null }, memory, heartbeats, views] = await Promise.all([
+    storage.state(),
+    readRedisMemory(redis),
     knownWorkers(redis),
     Promise.all(
-      KIND_NAMES.map(async (kind): Promise<QueueView> => {
+      KIND_NAMES.map(async (kind): Promise<Omit<QueueView, 'slots'>> => {
         const { queue } = KINDS[kind];
         const [depth, counts, recent, totals] = await Promise.all([
           queueDepth(redis, queues, kind),
@@ -78,16 +73,18 @@ export async function readOverview({ redis, queues, history }: Sources, window: 
   const workers = heartbeats.map(viewWorker);
   const count = (...states: string[]) => workers.filter(({ state }) => states.includes(state)).length;
   const taking = workers.filter(({ state }) => state === 'idle' || state === 'busy');
-  const sum = (of: (view: QueueView) => number) => views.reduce((total, view) => total + of(view), 0);
+  const slotsOf = (some: typeof taking) => some.reduce((total, worker) => total + worker.concurrency, 0);
+  const sum = (of: (view: Omit<QueueView, 'slots'>) => number) => views.reduce((total, view) => total + of(view), 0);
   return {
-    redis: { latency_ms, ...memory },
+    storage: { up, reason },
+    redis: { latency_ms, used_bytes: memory.usedBytes ?? null, limit_bytes: memory.limitBytes ?? null },
     workers: {
       online: workers.length - count('lost'),
       busy: count('busy'),
       starting: count('starting'),
       draining: count('draining'),
       lost: count('lost'),
-      slots: taking.reduce((total, worker) => total + worker.concurrency, 0),
+      slots: slotsOf(taking),
       slots_busy: taking.reduce((total, worker) => total + worker.current.length, 0),
     },
     window,
@@ -95,7 +92,7 @@ export async function readOverview({ redis, queues, history }: Sources, window: 
       sum(({ totals }) => totals.succeeded),
       sum(({ totals }) => totals.failed),
     ),
-    queues: views,
+    queues: views.map((view) => ({ ...view, slots: slotsOf(taking.filter(({ queue }) => queue === view.queue)) })),
   };
 }
 

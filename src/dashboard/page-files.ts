@@ -3,6 +3,7 @@ import { stripTypeScriptTypes } from 'node:module';
 import { join, resolve } from 'node:path';
 import process from 'node:process';
 import type { Express, RequestHandler } from 'express';
+import { PAGE_VALUES } from './page-values.ts';
 
 const FOLDER = resolve(import.meta.dirname, 'pages');
 
@@ -27,6 +28,9 @@ export const LINKS: readonly { text: string; url: string }[] = [
   { text: 'Audit', url: '/audit' },
 ];
 
+/** As data no script runs; nothing in it can end the element. */
+const values = JSON.stringify(PAGE_VALUES).replaceAll('<', '\\u003c');
+
 const shell = (module: string, title: string) => `<!doctype html>
 <html lang="en">
 <head>
@@ -36,6 +40,7 @@ const shell = (module: string, title: string) => `<!doctype html>
 <title>${title} - Recognize</title>
 <link rel="icon" href="/static/favicon-32x32.png" type="image/png">
 <link rel="stylesheet" href="/pages/style.css">
+<script type="application/json" id="values">${values}</script>
 <script type="module" src="/pages/${module}.ts"></script>
 </head>
 <body>

@@ -46,9 +46,11 @@ export async function hashPassword(password: string): Promise<string> {
   return ['scrypt', cost, blockSize, parallelization, salt.toString('base64url'), hash.toString('base64url')].join('$');
 }
 
-/** A hash that no password has: checking against it takes as long as against a real one. */
-export function unmatchableHash(): PasswordHash {
-  return { ...COST, salt: randomBytes(16), hash: randomBytes(HASH_BYTES) };
+/** A hash that no password has: checking against it takes as long as against `like`, or one that was made here. */
+export function unmatchableHash(like?: PasswordHash): PasswordHash {
+  const { cost, blockSize, parallelization } = like ?? COST;
+  const hash = randomBytes(like?.hash.length ?? HASH_BYTES);
+  return { cost, blockSize, parallelization, salt: randomBytes(like?.salt.length ?? 16), hash };
 }
 
 export async function verifyPassword(password: string, expected: PasswordHash): Promise<boolean> {

@@ -1,9 +1,8 @@
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import process from 'node:process';
 import type { Config } from '../config.ts';
 import { KIND_NAMES } from '../contract/kinds.ts';
-import { StartError } from '../errors.ts';
+import { listen } from '../listen.ts';
 import type { Logger } from '../log.ts';
 import { createHistoryReader } from '../queue/history-reader.ts';
 import { checkKeys } from '../queue/key-record.ts';
@@ -14,7 +13,8 @@ import { lookUpTasks } from '../queue/task-lookup.ts';
 import { createTaskService } from '../queue/tasks.ts';
 import { createKeyring } from '../sealing/keyring.ts';
 import { storageSettings } from '../storage/settings.ts';
-import { openStoredFiles } from '../storage/storage.ts';
+import { openStoredFiles, type StoredFiles } from '../storage/storage.ts';
+import { watchStorage } from '../storage/storage-watch.ts';
 import { resolveAccounts } from './accounts.ts';
 import { createDashboardApp } from './app.ts';
 
@@ -25,22 +25,6 @@ const STOP_GRACE_MS = 2000;
 
 /** How long the keys in use are asked for, in ms; the dashboard itself does not wait for Redis. */
 const REDIS_PATIENCE_MS = 10_000;
-
-function listen(server: Server, host: string, port: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) =>
-      reject(
-        error.code === 'EADDRINUSE'
-          ? new StartError(`Port ${port} on ${host} is taken. Set DASHBOARD_PORT to a free one.`)
-          : error,
-      ),
-    );
-    server.listen(port, host, () => {
-      const { port: actual } = server.address() as AddressInfo;
-      resolve(`http://${host.includes(':') ? `[${host}]` : host}:${actual}`);
-    });
-  });
-}
 
 /** Past the logger: its lines also go to LOG_DIR. */
 function printPlainly(line: string): void {
@@ -67,28 +51,31 @@ export async function runDashboard(
     await disconnect(redis);
   }
 
-  async function open(): Promise<{ server: Server; url: string; login: boolean }> {
+  async function open(): Promise<{ server: Server; url: string; files: StoredFiles; login: boolean }> {
     const accounts = await resolveAccounts(config.dashboard, config.paths.data, print);
     const { metricsToken, trustProxyHops } = config.web;
     const lookup = lookUpTasks(redis, queues, config.ttl.resultSeconds, keyring);
     const settings = { resultTtlSeconds: config.ttl.resultSeconds, maxQueueLength: 0, keyring };
+    const files = await openStoredFiles(storageSettings(config), keyring);
     const admin = {
       history: createHistoryReader(redis),
       lookup,
       // Nobody waits here for the end of a task.
       tasks: createTaskService(redis, queues, { once: () => () => undefined, isListening: () => false }, settings, log),
       actions: createTaskActions(redis, queues, lookup),
-      files: await openStoredFiles(storageSettings(config), keyring),
+      files,
+      storage: watchStorage(files.checkReadable),
       keyring,
       logFolder: config.paths.logs,
     };
     const app = createDashboardApp({ redis, queues, admin, accounts, metricsToken, trustProxyHops, log });
     const server = createServer(app);
-    const url = await listen(server, config.dashboard.host, config.dashboard.port);
-    return { server, url, login: accounts.length > 0 };
+    const { host, port } = config.dashboard;
+    const url = await listen(server, { host, port, portSetting: 'DASHBOARD_PORT', hostSetting: 'DASHBOARD_HOST' });
+    return { server, url, files, login: accounts.length > 0 };
   }
 
-  const { server, url, login } = await open().catch(async (error: unknown) => {
+  const { server, url, files, login } = await open().catch(async (error: unknown) => {
     await close();
     throw error;
   });
@@ -106,6 +93,7 @@ export async function runDashboard(
       await closed;
       clearTimeout(grace);
       await close();
+      files.close();
       log.info('dashboard stopped');
     },
   };

@@ -1,9 +1,8 @@
 import type { Request, RequestHandler } from 'express';
 import { AppError } from '../errors.ts';
-import { isLoopbackHost } from './accounts.ts';
+import { isCalledLoopback, isProxied } from '../own-machine.ts';
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
-const FORWARDING_HEADERS = ['x-forwarded-for', 'x-forwarded-host', 'forwarded', 'x-real-ip'];
 
 export function changesState(request: Request): boolean {
   return !SAFE_METHODS.has(request.method);
@@ -34,9 +33,7 @@ export const requireOwnOrigin: RequestHandler = (request, _response, next) => {
  * here (DNS rebinding), nor a caller for whom a proxy speaks.
  */
 export const requireLocalCaller: RequestHandler = (request, _response, next) => {
-  const host = hostOf(`http://${request.get('host') ?? ''}`) ?? '';
-  const proxied = FORWARDING_HEADERS.some((header) => request.get(header) !== undefined);
-  if (proxied || !isLoopbackHost(host.replace(/:\d+$/, ''))) {
+  if (isProxied(request.headers) || !isCalledLoopback(request.headers)) {
     throw new AppError(
       'FORBIDDEN',
       'Without a login the dashboard is for callers on this machine only. Set DASHBOARD_USER and DASHBOARD_PASSWORD to reach it from elsewhere.',

@@ -2,8 +2,10 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Request, Response } from 'express';
 import { AppError } from '../errors.ts';
+import { readByteRange } from '../http/byte-range.ts';
+import { taskNotFound } from '../queue/failure.ts';
 import type { TaskLookup } from '../queue/task-lookup.ts';
-import { readJobData } from '../queue/task-view.ts';
+import { readJobData, unreadablePart } from '../queue/task-view.ts';
 import { detectionsName, parseName } from '../storage/names.ts';
 
 /** Where files of tasks are read from. */
@@ -40,8 +42,10 @@ const notHere = () =>
 /** Name and type of a task's file. @throws AppError TASK_NOT_FOUND, NOT_FOUND */
 async function nameOf(lookup: TaskLookup, taskId: string, role: string): Promise<{ name: string; mime: string }> {
   const found = await lookup.load(taskId, null);
-  if (found === undefined) throw new AppError('TASK_NOT_FOUND', 'There is no such task, or its result has expired.');
+  if (found === undefined) throw taskNotFound();
   const data = found.stored && readJobData(found.stored.job);
+  const unreadable = data === undefined && found.stored && unreadablePart(found.stored.job);
+  if (unreadable) throw unreadable;
   if (data === undefined || found.task.state === 'REVOKED') throw notHere();
   const { name, mime } = data.file;
   if (role === 'original') return { name, mime: SHOWN.test(mime) ? mime : 'application/octet-stream' };
@@ -55,15 +59,6 @@ async function nameOf(lookup: TaskLookup, taskId: string, role: string): Promise
   throw notHere();
 }
 
-/** The part of a file that is asked for, first and last byte; 'none' where the file has no such part. */
-export function readRange(header: string | undefined, bytes: number): { from: number; to: number } | 'whole' | 'none' {
-  const [, first = '', last = ''] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? '') ?? [];
-  if (first === '' && last === '') return 'whole';
-  const from = first === '' ? Math.max(0, bytes - Number(last)) : Number(first);
-  const to = first === '' || last === '' ? bytes - 1 : Math.min(Number(last), bytes - 1);
-  return from > to || from >= bytes ? 'none' : { from, to };
-}
-
 /** Sends a task's file, or the part of it that is asked for. @throws AppError TASK_NOT_FOUND, NOT_FOUND */
 export async function sendTaskFile(
   { files, lookup }: { files: FileSource; lookup: TaskLookup },
@@ -75,19 +70,19 @@ export async function sendTaskFile(
   const { name, mime } = await nameOf(lookup, taskId, role);
   const file = await files.open(name);
   if (file === undefined) throw notHere();
-  const range = readRange(request.get('range'), file.bytes);
+  const range = readByteRange(request.get('range'), file.bytes);
   response.set({ ...HEADERS, 'Content-Type': mime });
-  if (range === 'none') {
+  if (range === null) {
     response.status(416).set('Content-Range', `bytes */${file.bytes}`).end();
     return;
   }
-  const { from, to } = range === 'whole' ? { from: 0, to: file.bytes - 1 } : range;
-  if (range !== 'whole') response.status(206).set('Content-Range', `bytes ${from}-${to}/${file.bytes}`);
-  response.set('Content-Length', String(to - from + 1));
+  const { from, to } = range ?? { from: 0, to: file.bytes };
+  if (range !== undefined) response.status(206).set('Content-Range', `bytes ${from}-${to - 1}/${file.bytes}`);
+  response.set('Content-Length', String(to - from));
   if (request.method === 'HEAD' || file.bytes === 0) {
     response.end();
     return;
   }
   // Who hangs up in the middle is no fault of ours.
-  await pipeline(Readable.from(file.read(from, to + 1)), response).catch(() => response.destroy());
+  await pipeline(Readable.from(file.read(from, to)), response).catch(() => response.destroy());
 }

@@ -1,6 +1,7 @@
-import ort from 'onnxruntime-node';
+import type { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { DetectorSettings, Frame, Provider, Size } from './detector.ts';
 import { fillPadding, fillPicture, type Offset, offsetOf, type Preprocessing, valueTable } from './letterbox.ts';
+import { ort } from './onnx-runtime.ts';
 
 export type NetworkOutput = { dims: readonly number[]; data: Float32Array };
 
@@ -29,7 +30,7 @@ export type Network = {
   close(): Promise<void>;
 };
 
-const OPTIONS: ort.InferenceSession.SessionOptions = {
+const OPTIONS: InferenceSession.SessionOptions = {
   // One thread each: detection processes are as many as cores, and waiting threads of one slow down the others.
   intraOpNumThreads: 1,
   interOpNumThreads: 1,
@@ -41,8 +42,8 @@ const OPTIONS: ort.InferenceSession.SessionOptions = {
 async function createSession(
   path: string,
   providers: DetectorSettings['executionProviders'],
-  options: ort.InferenceSession.SessionOptions,
-): Promise<{ session: ort.InferenceSession; provider: Provider }> {
+  options: InferenceSession.SessionOptions,
+): Promise<{ session: InferenceSession; provider: Provider }> {
   if (providers.includes('cuda')) {
     try {
       const session = await ort.InferenceSession.create(path, { ...options, executionProviders: ['cuda', 'cpu'] });
@@ -56,7 +57,7 @@ async function createSession(
 }
 
 /** A tensor over a part of a buffer that is kept for the next picture. */
-function createTensor(buffer: Float32Array | Uint16Array, dims: readonly number[]): ort.Tensor {
+function createTensor(buffer: Float32Array | Uint16Array, dims: readonly number[]): Tensor {
   const data = buffer.subarray(
     0,
     dims.reduce((product, dim) => product * dim, 1),
@@ -64,10 +65,10 @@ function createTensor(buffer: Float32Array | Uint16Array, dims: readonly number[
   if (data instanceof Float32Array) return new ort.Tensor('float32', data, dims);
   // Where the language has Float16Array, Tensor wraps the bits into one, whose length the native part reads as 0
   // (microsoft/onnxruntime pull request 32323); this hands it the bits themselves.
-  return Object.create(new ort.Tensor('float16', data, dims), { data: { value: data } }) as ort.Tensor;
+  return Object.create(new ort.Tensor('float16', data, dims), { data: { value: data } }) as Tensor;
 }
 
-function imageInput(session: ort.InferenceSession) {
+function imageInput(session: InferenceSession) {
   const [input, ...others] = session.inputMetadata;
   if (input?.isTensor !== true || others.length > 0 || input.shape.length !== 4) {
     throw new Error('The model does not take exactly one picture.');
@@ -100,10 +101,10 @@ export async function openNetwork(
   const padding = table[preprocessing.padding] as number;
   const halves = new Map<string, Float32Array>();
   let buffer: Float32Array | Uint16Array = image.half ? new Uint16Array(0) : new Float32Array(0);
-  let tensor: ort.Tensor | undefined;
+  let tensor: Tensor | undefined;
   let geometry = '';
 
-  function fill(frame: Frame, input: Size, offset: Offset): ort.Tensor {
+  function fill(frame: Frame, input: Size, offset: Offset): Tensor {
     if (frame.width > input.width || frame.height > input.height) {
       throw new RangeError(`A frame of ${frame.width}x${frame.height} is larger than the model's input.`);
     }
@@ -119,7 +120,7 @@ export async function openNetwork(
     return tensor;
   }
 
-  function read(name: string, output: ort.Tensor | undefined): NetworkOutput {
+  function read(name: string, output: Tensor | undefined): NetworkOutput {
     const data: unknown = output?.data;
     if (output === undefined) throw new Error(`The model gave no output ${name}.`);
     if (data instanceof Float32Array) return { dims: output.dims, data };

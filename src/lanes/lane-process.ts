@@ -1,16 +1,16 @@
-import { type ChildProcess, type ForkOptions, fork, spawnSync } from 'node:child_process';
+import { type ChildProcess, type ForkOptions, fork } from 'node:child_process';
 import { resolve } from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
 import type { RunningProgress } from '../contract/running-progress.ts';
 import { LaneLostError, TransientError } from '../errors.ts';
 import type { Logger } from '../log.ts';
+import { LEASH } from '../media/leash.ts';
+import { compiledCodeEnvironment } from './compiled-code.ts';
+import { LANE_ENVIRONMENT, LANE_NODE_OPTIONS } from './lane-memory.ts';
 import { type LaneAnswer, LaneMessage, type LaneOrder, type LaneSettings, type LaneTask } from './protocol.ts';
 
 const LANE_SCRIPT = resolve(import.meta.dirname, 'lane.ts');
-
-/** What a detection process keeps in JavaScript is little: its heap need not grow as a server's would. */
-const HEAP_OPTIONS = ['--max-semi-space-size=4'];
 
 /** Loading models takes about a second; a process that takes longer than this is stuck, in ms. */
 const WARM_LIMIT_MS = 60_000;
@@ -22,7 +22,12 @@ const RETIRE_LIMIT_MS = 2000;
 const TAKE_LIMIT_MS = 250;
 
 /** The process was gone before the task reached it: another one may be asked instead. */
-export class NotBegunError extends TransientError {}
+export class NotBegunError extends TransientError {
+  constructor(message: string, options: { cause?: unknown } = {}) {
+    super(message, options);
+    this.name = 'NotBegunError';
+  }
+}
 
 export type OnProgress = (progress: RunningProgress) => void;
 
@@ -31,7 +36,7 @@ export type LaneProcess = {
   /**
    * Resolves when models are loaded and warm, with a sentence for each that could not be.
    *
-   * @throws LaneLostError where the process was killed, TransientError where it ended by itself or took too long
+   * @throws TransientError where it ended before, or took too long; no task has begun that could be to blame
    */
   readonly ready: Promise<string[]>;
   /** Models in its memory, with what each computes on. */
@@ -55,20 +60,16 @@ process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL');
 });
 
-let launcher: Pick<ForkOptions, 'execPath' | 'execArgv'> | undefined;
-
 /**
  * How a process is started that the system itself ends together with this one, even while it is stopped or deep in a
  * detection. Where there is no setpriv (other systems than Linux) it ends when it next looks at its channel.
  */
-function bindToThisProcess(): Pick<ForkOptions, 'execPath' | 'execArgv'> {
-  if (launcher !== undefined) return launcher;
-  const bind = ['--pdeathsig', 'KILL'];
-  const works = spawnSync('setpriv', [...bind, 'true']).status === 0;
-  launcher = works
-    ? { execPath: 'setpriv', execArgv: [...bind, process.execPath, ...HEAP_OPTIONS] }
-    : { execArgv: HEAP_OPTIONS };
-  return launcher;
+function bindToThisProcess({ compiledCode }: LaneSettings): Pick<ForkOptions, 'execPath' | 'execArgv'> {
+  const [setpriv, ...bind] = LEASH;
+  if (setpriv === undefined) return { execArgv: [...LANE_NODE_OPTIONS] };
+  const environment = { ...LANE_ENVIRONMENT, ...compiledCodeEnvironment(compiledCode) };
+  const given = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+  return { execPath: setpriv, execArgv: [...bind, 'env', ...given, process.execPath, ...LANE_NODE_OPTIONS] };
 }
 
 type Work = {
@@ -89,7 +90,7 @@ export function startLaneProcess(
   log: Logger,
   onFfmpeg: (seconds: number) => void,
 ): LaneProcess {
-  const child = fork(LANE_SCRIPT, [], { ...bindToThisProcess(), stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
+  const child = fork(LANE_SCRIPT, [], { ...bindToThisProcess(settings), stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
   children.add(child);
   const laneLog = log.child({ lane: child.pid });
   const ready = Promise.withResolvers<string[]>();
@@ -132,9 +133,10 @@ export function startLaneProcess(
     if (!children.delete(child)) return;
     const cause = new Error(how);
     ready.reject(
-      killed
-        ? new LaneLostError('the detection process was killed while it loaded its models', { cause })
-        : new TransientError('a detection process could not start', { cause }),
+      new TransientError(
+        killed ? 'a detection process was killed while it loaded its models' : 'a detection process could not start',
+        { cause },
+      ),
     );
     if (work !== undefined) {
       const atWork = work.begun || performance.now() - work.givenAt > TAKE_LIMIT_MS;
@@ -152,7 +154,7 @@ export function startLaneProcess(
     try {
       onMessage(given);
     } catch (error) {
-      laneLog.error({ err: error }, 'a detection process does not speak sense; ending it');
+      laneLog.error({ err: error }, 'a detection process sent an invalid message; killing it');
       kill();
     }
   });

@@ -28,12 +28,21 @@ type Lane = LaneProcess & { warm: boolean };
 /**
  * One detection process at a time. One that dies or is ended is replaced at once; one that has done its share of tasks
  * goes on until its successor is warm.
+ *
+ * @param maxTasks the share of a process
+ * @param firstShare that of the first one; where it differs from slot to slot, they do not all start anew at a time
  */
-export function createLaneSlot(startProcess: () => LaneProcess, maxTasks: number, log: Logger): LaneSlot {
+export function createLaneSlot(
+  startProcess: () => LaneProcess,
+  maxTasks: number,
+  firstShare: number,
+  log: Logger,
+): LaneSlot {
   const all = new Set<Lane>();
   let current: Lane | undefined;
   let successor: Lane | undefined;
-  let served = 0;
+  let share = firstShare;
+  let left = share;
   let busy = false;
   let closed = false;
 
@@ -62,7 +71,8 @@ export function createLaneSlot(startProcess: () => LaneProcess, maxTasks: number
 
   function install(lane: Lane): Lane {
     current = lane;
-    served = 0;
+    left = share;
+    share = maxTasks;
     return lane;
   }
 
@@ -113,7 +123,7 @@ export function createLaneSlot(startProcess: () => LaneProcess, maxTasks: number
         }
       } finally {
         busy = false;
-        if (++served >= maxTasks) renew();
+        if (--left <= 0) renew();
         succeed();
       }
     },

@@ -2,6 +2,7 @@
  * A detection process: loads its models once and then answers one task at a time. `session.run` blocks this thread,
  * which is why it is a process of its own: its parent stays free and can end it at any moment.
  */
+import { flushCompileCache } from 'node:module';
 import { constants, setPriority } from 'node:os';
 import process from 'node:process';
 import type { Detector } from '../detect/detector.ts';
@@ -114,7 +115,10 @@ async function answer(task: LaneTask): Promise<LaneAnswer> {
 
 async function obey(order: LaneOrder): Promise<void> {
   if (order.do === 'warm') {
-    tell({ is: 'ready', problems: await warm(order.settings) });
+    const problems = await warm(order.settings);
+    // What was compiled is kept for the next process now: this one may be killed at any time.
+    flushCompileCache();
+    tell({ is: 'ready', problems });
     return;
   }
   tell({ is: 'begun' });

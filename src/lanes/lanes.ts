@@ -38,15 +38,16 @@ export type Lanes = {
 /**
  * As many detection processes as asked for, started when they are first needed.
  *
- * @param maxTasks tasks after which a process is replaced by a fresh one
+ * @param maxTasks tasks after which a process is replaced by a fresh one, the first ones one after another
  */
 export function createLanes(count: number, settings: LaneSettings, maxTasks: number, log: Logger): Lanes {
   let ffmpegSeconds = 0;
   const onFfmpeg = (seconds: number) => {
     ffmpegSeconds += seconds;
   };
-  const open = () => createLaneSlot(() => startLaneProcess(settings, log, onFfmpeg), maxTasks, log);
-  const slots = Array.from({ length: count }, open);
+  const open = (firstShare = maxTasks) =>
+    createLaneSlot(() => startLaneProcess(settings, log, onFfmpeg), maxTasks, firstShare, log);
+  const slots = Array.from({ length: count }, (_, index) => open(Math.ceil(maxTasks * (1 - index / count))));
   const leaving = new Set<LaneSlot>();
   const idle = [...slots];
   const queue: ((slot: LaneSlot) => void)[] = [];

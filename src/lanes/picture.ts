@@ -1,11 +1,16 @@
-import type { DetectOptions, Detector } from '../detect/detector.ts';
+import type { Detector } from '../detect/detector.ts';
 import { annotateImage } from '../media/annotate.ts';
 import { boxesToDraw } from '../media/boxes-to-draw.ts';
 import { decodeImage } from '../media/decode-image.ts';
+import { detectOptions } from './detect-options.ts';
 import { toFindings } from './findings.ts';
+import { roundedMs } from './milliseconds.ts';
 import type { LaneAnswer, PictureTask } from './protocol.ts';
 
-const milliseconds = (since: number) => Math.round((performance.now() - since) * 100) / 100;
+const milliseconds = (since: number) => roundedMs(performance.now() - since);
+
+/** How long a task may take is its worker's to say, who ends this process; a day in ms. */
+const NO_LIMIT_MS = 86_400_000;
 
 /**
  * One picture from file to findings: decode no larger than the detector looks, detect, draw where asked for.
@@ -15,15 +20,10 @@ const milliseconds = (since: number) => Math.round((performance.now() - since) *
 export async function detectInPicture(
   task: PictureTask,
   detector: Detector,
-  limits: { pixels: number },
+  { pixels }: { pixels: number },
 ): Promise<LaneAnswer & { ok: true }> {
-  const options: DetectOptions = {
-    confidence: task.options.confidence,
-    nms: task.options.nms,
-    classes: task.options.classes,
-    maxDetections: task.options.max_detections,
-    inputSize: task.options.input_size,
-  };
+  const limits = { pixels, timeoutMs: NO_LIMIT_MS };
+  const options = detectOptions(task.options);
   const decodeStart = performance.now();
   const frame = await decodeImage(task.path, task.mime, detector.frameSize(task, options), limits);
   const decode = milliseconds(decodeStart);
@@ -42,8 +42,8 @@ export async function detectInPicture(
     findings,
     timings: {
       decode,
-      inference: Math.round(inferenceMs * 100) / 100,
-      postprocess: Math.round(postprocessMs * 100) / 100,
+      inference: roundedMs(inferenceMs),
+      postprocess: roundedMs(postprocessMs),
       annotate: task.annotateInto === null ? 0 : milliseconds(annotateStart),
     },
   };

@@ -16,6 +16,8 @@ export const LaneSettings = z.object({
   imagePixels: z.int(),
   /** Threads that may encode a video. */
   renderThreads: z.int(),
+  /** Folder in which compiled code may be kept. */
+  compiledCode: z.string().optional(),
 });
 export type LaneSettings = z.infer<typeof LaneSettings>;
 

@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import type { RunningProgress } from '../contract/running-progress.ts';
-import type { DetectOptions, Detector } from '../detect/detector.ts';
+import type { Detector } from '../detect/detector.ts';
 import { AppError } from '../errors.ts';
 import { annotateVideo, type FrameBoxes } from '../media/annotate-video.ts';
 import { boxesToDraw } from '../media/boxes-to-draw.ts';
@@ -8,9 +8,11 @@ import { probeVideo } from '../media/probe-video.ts';
 import { readVideoFrames, type VideoReading } from '../media/video-frames.ts';
 import type { VideoHeader } from '../media/video-header.ts';
 import { createTracker } from '../track/tracker.ts';
+import { detectOptions } from './detect-options.ts';
 import { openDetectionsFile } from './detections-file.ts';
 import { toFindings } from './findings.ts';
 import { countLabels, type FrameEntry, frameEntry } from './frame-entries.ts';
+import { roundedMs } from './milliseconds.ts';
 import { createProgress } from './progress.ts';
 import type { LaneAnswer, VideoFindings, VideoTask } from './protocol.ts';
 
@@ -40,18 +42,6 @@ async function readHead(path: string): Promise<Uint8Array> {
   }
 }
 
-function detectOptions({ options }: VideoTask): DetectOptions {
-  return {
-    confidence: options.confidence,
-    nms: options.nms,
-    classes: options.classes,
-    maxDetections: options.max_detections,
-    inputSize: options.input_size,
-  };
-}
-
-const rounded = (ms: number) => Math.round(ms * 100) / 100;
-
 function brokenVideo(reading: VideoReading): AppError {
   return new AppError('UNREADABLE_MEDIA', 'The video is damaged: it cannot be read to its end.', {
     details: [{ frames_read: reading.framesRead }],
@@ -63,10 +53,10 @@ function brokenVideo(reading: VideoReading): AppError {
 function timed({ timings }: Analysis, wholeMs: number | undefined) {
   const detecting = timings.decode + timings.inference + timings.postprocess;
   return {
-    decode: rounded(timings.decode),
-    inference: rounded(timings.inference),
-    postprocess: rounded(timings.postprocess),
-    annotate: wholeMs === undefined ? 0 : rounded(Math.max(0, wholeMs - detecting)),
+    decode: roundedMs(timings.decode),
+    inference: roundedMs(timings.inference),
+    postprocess: roundedMs(timings.postprocess),
+    annotate: wholeMs === undefined ? 0 : roundedMs(Math.max(0, wholeMs - detecting)),
   };
 }
 
@@ -121,7 +111,7 @@ export async function detectInVideo(
   const header = await probeVideo(task.path, await readHead(task.path), limits);
   const { frame_skip: frameSkip = 1, start, end, track } = task.options;
   const { json, lines, annotated } = task.files;
-  const options = detectOptions(task);
+  const options = detectOptions(task.options);
   const tracker = track === false ? undefined : createTracker();
   const file = openDetectionsFile(json, lines);
   const progress = createProgress(framesToDecode(header, annotated === null ? end : undefined), report);

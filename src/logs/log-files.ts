@@ -9,6 +9,9 @@ export type WorkerLogs = { worker: string; paths: string[] };
 
 const LOG_FILE = /^([a-z]+_worker_[1-9]\d*)\.log(?:\.([1-9]\d*))?$/;
 
+/** True for the name of a worker's log, also of one that was put aside. */
+export const isWorkerLog = (name: string) => LOG_FILE.test(name);
+
 /**
  * The log files of a folder by worker, those put aside included.
  *

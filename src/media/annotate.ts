@@ -1,32 +1,31 @@
 import { open, rm } from 'node:fs/promises';
+import pLimit from 'p-limit';
 import type { OverlayOptions } from 'sharp';
 import type { Size } from '../detect/detector.ts';
+import { fitWithin } from '../detect/letterbox.ts';
 import { marksOf } from './annotation-marks.ts';
 import { readBmpSize } from './bmp-header.ts';
 import type { BoxToDraw } from './boxes-to-draw.ts';
 import { BACKGROUND, decodeBmp } from './decode-image.ts';
-import { createGate } from './gate.ts';
-import { explainReadError, type ImageLimits, timeoutSeconds, tooManyPixels, unreadable } from './image-errors.ts';
+import { explainReadError, type ImageLimits, timeoutSeconds, tooManyPixels } from './media-errors.ts';
 import { annotatedType, type MediaType } from './media-types.ts';
 import { createOverlaySheet, type Overlay } from './overlay-sheet.ts';
 import { sizeAsSeen } from './probe-image.ts';
 import { type Sharp, sharp } from './sharp.ts';
-
-export { annotatedType } from './media-types.ts';
 
 /** `boxes` by falling importance: the first are drawn over the others. */
 export type Annotation = { source: string; mime: string; boxes: readonly BoxToDraw[] };
 
 /** Pictures drawn at a time in one process: the pool of threads is also needed for files. */
 const AT_A_TIME = 2;
-/** Longest side of a JPEG picture. */
-const JPEG_SIDE = 65_535;
+/** Longest side of a picture that libjpeg writes. */
+const JPEG_SIDE = 65_500;
 
-const gate = createGate(AT_A_TIME);
+const gate = pLimit(AT_A_TIME);
 
 /**
  * Writes a copy of a picture with boxes, labels and points drawn in: PNG for PNG, WebP for WebP, else JPEG; the first
- * frame of an animation, turned as EXIF says, in sRGB, without any metadata. What it needs of memory hardly grows with
+ * frame of an animation, turned as EXIF says, in sRGB, without any metadata; reduced where no JPEG is so long. What it needs of memory hardly grows with
  * the picture: decoding, blending and encoding run line by line in sharp's threads, at most two pictures at a time.
  *
  * @param target full path that is written; gone again when this fails
@@ -38,13 +37,15 @@ export function annotateImage(annotation: Annotation, target: string, limits: Im
   return gate(async () => {
     limits.signal?.throwIfAborted();
     try {
-      const { picture, size, hasAlpha } = await openPicture(annotation, limits);
+      const { picture, size: original, hasAlpha } = await openPicture(annotation, limits);
       const type = annotatedType(annotation.mime);
+      const size = drawnSize(original, type.mime);
+      if (size !== original) picture.resize(size.width, size.height, { fit: 'fill' });
       const keepAlpha = hasAlpha && type.mime !== 'image/jpeg';
       if (!keepAlpha) picture.flatten({ background: BACKGROUND });
-      picture.composite((await paintBoxes(annotation.boxes, size)).map(toComposite));
+      picture.composite((await paintBoxes(scaleBoxes(annotation.boxes, original, size), size)).map(toComposite));
       if (!keepAlpha) picture.removeAlpha();
-      await encode(picture, type.mime, size)
+      await encode(picture, type.mime)
         .timeout({ seconds: timeoutSeconds(limits) })
         .toFile(target);
       return type;
@@ -53,6 +54,24 @@ export function annotateImage(annotation: Annotation, target: string, limits: Im
       throw await explainReadError(error, annotation.source, limits.signal);
     }
   });
+}
+
+/** The size of the copy: the picture's own, smaller where its format knows no such length. */
+function drawnSize(size: Size, mime: string): Size {
+  const longest = Math.max(size.width, size.height);
+  if (mime !== 'image/jpeg' || longest <= JPEG_SIDE) return size;
+  return fitWithin(size, { width: JPEG_SIDE, height: JPEG_SIDE });
+}
+
+function scaleBoxes(boxes: readonly BoxToDraw[], from: Size, to: Size): readonly BoxToDraw[] {
+  if (from === to) return boxes;
+  const x = (value: number) => Math.round((value * to.width) / from.width);
+  const y = (value: number) => Math.round((value * to.height) / from.height);
+  return boxes.map(({ bbox, points, ...rest }) => ({
+    ...rest,
+    bbox: { x: x(bbox.x), y: y(bbox.y), width: Math.max(1, x(bbox.width)), height: Math.max(1, y(bbox.height)) },
+    ...(points === undefined ? {} : { points: points.map((point) => ({ x: x(point.x), y: y(point.y) })) }),
+  }));
 }
 
 type OpenPicture = { picture: Sharp; size: Size; hasAlpha: boolean };
@@ -94,10 +113,9 @@ function toComposite({ data, left, top, width, height }: Overlay): OverlayOption
   return { input: Buffer.from(data.buffer), raw: { width, height, channels: 4 }, left, top };
 }
 
-function encode(picture: Sharp, mime: string, size: Size): Sharp {
+function encode(picture: Sharp, mime: string): Sharp {
   if (mime === 'image/png') return picture.png();
   if (mime === 'image/webp') return picture.webp({ quality: 88, effort: 2 });
-  if (Math.max(size.width, size.height) > JPEG_SIDE) throw unreadable('The picture is too long to be drawn as JPEG.');
   // Optimised Huffman tables need the whole picture in memory; full chroma keeps thin lines and letters clear.
   return picture.jpeg({ quality: 88, optimiseCoding: false, chromaSubsampling: '4:4:4' });
 }

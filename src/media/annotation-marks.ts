@@ -20,7 +20,7 @@ const LONGEST_LABEL = 60;
 const SHORTEST_LABEL = 3;
 
 /** Thickness of lines and size of a font pixel, in pixels, so that both look alike in small and large pictures. */
-export function penFor(picture: Size): { line: number; text: number } {
+function penFor(picture: Size): { line: number; text: number } {
   const side = Math.sqrt(picture.width * picture.height);
   return { line: Math.max(1, Math.round(1 + side / 500)), text: Math.max(1, Math.round(0.6 + side / 600)) };
 }

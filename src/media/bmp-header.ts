@@ -1,5 +1,5 @@
 import type { Size } from '../detect/detector.ts';
-import { unreadable } from './image-errors.ts';
+import { unreadable } from './media-errors.ts';
 
 const FILE_HEADER_BYTES = 14;
 const CORE_HEADER_BYTES = 12;

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import type { Frame, FrameSize, Size } from '../detect/detector.ts';
 import { readBmpPixels } from './ffmpeg.ts';
-import { DEFAULT_TIMEOUT_MS, explainReadError, type ImageLimits, timeoutSeconds, unreadable } from './image-errors.ts';
+import { DEFAULT_TIMEOUT_MS, explainReadError, type ImageLimits, timeoutSeconds, unreadable } from './media-errors.ts';
 import { sharp } from './sharp.ts';
 
 /** What shows through transparent pixels: web pages and print are white, so that is what a person sees. */

@@ -17,6 +17,7 @@ export type FrameRing = { frameBytes: number; slots: SharedArrayBuffer[]; facts:
 /** Number of a frame in the whole file, from 0, and its time in seconds from the first frame. */
 export type FrameFacts = { index: number; timestamp: number };
 
+/** @param size of each frame, RGB with 8 bits a channel */
 export function createFrameRing(size: Size): FrameRing {
   const frameBytes = size.width * size.height * 3;
   return {

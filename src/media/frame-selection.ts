@@ -18,6 +18,7 @@ export type FrameRange = {
 /** Times that clients know are rounded to milliseconds, so that one may lie this far behind the frame that it means. */
 const ROUNDING_SECONDS = 0.0005;
 
+/** @param timeBase seconds of a tick of the video's clock */
 export function selectionOf({ frameSkip, startSeconds, endSeconds }: FrameRange, timeBase: Ratio): FrameSelection {
   const [numerator, denominator] = timeBase;
   const ticks = (seconds: number) => Math.ceil(((seconds - ROUNDING_SECONDS) * denominator) / numerator);

@@ -16,8 +16,6 @@ const IMAGE_TYPES = {
 
 export type ImageMime = keyof typeof IMAGE_TYPES;
 
-export const IMAGE_MIMES = Object.keys(IMAGE_TYPES) as ImageMime[];
-
 export function isImageMime(mime: string): mime is ImageMime {
   return Object.hasOwn(IMAGE_TYPES, mime);
 }

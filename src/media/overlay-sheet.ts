@@ -28,6 +28,7 @@ export type OverlaySheet = {
   paint(): Promise<Overlay[]>;
 };
 
+/** @param maxPixels of all overlays together */
 export function createOverlaySheet(picture: Size, maxPixels = MAX_OVERLAY_PIXELS): OverlaySheet {
   const columns = Math.ceil(picture.width / TILE);
   const tiles = new Map<number, Tile>();

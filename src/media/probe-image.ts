@@ -2,8 +2,9 @@ import type { Metadata } from 'sharp';
 import type { Size } from '../detect/detector.ts';
 import { AppError } from '../errors.ts';
 import { readBmpSize } from './bmp-header.ts';
-import { explainReadError, type ImageLimits, tooManyPixels, unreadable } from './image-errors.ts';
 import { imageMimeOf } from './image-signature.ts';
+import { readJpegSize } from './jpeg-header.ts';
+import { explainReadError, type ImageLimits, tooManyPixels, unreadable } from './media-errors.ts';
 import { type ImageMime, imageExtension } from './media-types.ts';
 import { sharp } from './sharp.ts';
 
@@ -36,7 +37,7 @@ export async function probeImage(
   const mime = imageMimeOf(head);
   if (mime === undefined) throw notAPicture();
   if (mime === 'image/gif') checkSize(gifCanvas(head), limits.pixels);
-  const size = mime === 'image/bmp' ? readBmpSize(head) : await readSize(path, head, bytes, mime);
+  const size = sizeFromBytes(head, mime) ?? (await readSize(path, head, bytes, mime));
   checkSize(size, limits.pixels);
   return { mime, extension: imageExtension(mime), ...size };
 }
@@ -50,6 +51,17 @@ function gifCanvas(head: Uint8Array): Size {
   if (head.length < 10) throw unreadable('The GIF picture is cut off in its header.');
   const view = new DataView(head.buffer, head.byteOffset, head.byteLength);
   return { width: view.getUint16(6, true), height: view.getUint16(8, true) };
+}
+
+/**
+ * The size, where the first bytes alone tell it for certain. libvips costs a sixth of all that the web process does for
+ * a JPEG; it is left those of which there is more to know, such as which way is up.
+ *
+ * @throws AppError UNREADABLE_MEDIA for a broken header of a BMP
+ */
+function sizeFromBytes(head: Uint8Array, mime: ImageMime): Size | undefined {
+  if (mime === 'image/bmp') return readBmpSize(head);
+  return mime === 'image/jpeg' ? readJpegSize(head) : undefined;
 }
 
 const readHeader = (source: string | Uint8Array): Promise<Metadata> =>

@@ -1,7 +1,7 @@
 import { AppError, TransientError } from '../errors.ts';
 import { CagedProgramError } from './cage.ts';
 import { probeStreams } from './ffprobe.ts';
-import { isReachable, unreadable } from './image-errors.ts';
+import { isReachable, unreadable } from './media-errors.ts';
 import { type VideoHeader, videoHeaderOf } from './video-header.ts';
 import { videoContainerOf } from './video-signature.ts';
 

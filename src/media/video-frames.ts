@@ -4,7 +4,7 @@ import { frameArguments } from './ffmpeg.ts';
 import { countPackets } from './ffprobe.ts';
 import { createFrameRing, createRingReader, type FrameFacts } from './frame-ring.ts';
 import { type FrameRange, selectionOf } from './frame-selection.ts';
-import { isReachable } from './image-errors.ts';
+import { isReachable } from './media-errors.ts';
 import { startMediaThread } from './media-thread.ts';
 import type { FramesJob, FramesReport } from './video-frames-thread.ts';
 import type { VideoHeader } from './video-header.ts';

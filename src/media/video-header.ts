@@ -1,6 +1,6 @@
 import type { Size } from '../detect/detector.ts';
 import type { ProbedFile, ProbedStream } from './ffprobe.ts';
-import { unreadable } from './image-errors.ts';
+import { unreadable } from './media-errors.ts';
 import { type VideoMime, videoExtension } from './media-types.ts';
 import type { VideoContainer } from './video-signature.ts';
 
@@ -117,6 +117,16 @@ function fpsOf(stream: ProbedStream, duration: number | undefined, frames: numbe
   return quotient(parseRatio(stream.r_frame_rate)) ?? 0;
 }
 
+/**
+ * Seconds that the pictures last. Where the rate varies a stream may leave out how long its last ones stay; the file as a
+ * whole knows, but counts sound as well.
+ */
+function durationOf(stream: ProbedStream, format: ProbedFile['format'], hasSound: boolean): number | undefined {
+  const [own, whole] = [positive(stream.duration), positive(format?.duration)];
+  if (own === undefined || whole === undefined) return own ?? whole;
+  return hasSound ? own : Math.max(own, whole);
+}
+
 function colourOf(stream: ProbedStream): Colour {
   const known = (value: string | undefined) => (value === 'unknown' || value === 'reserved' ? undefined : value);
   const format = stream.pix_fmt ?? '';
@@ -146,9 +156,9 @@ export function videoHeaderOf({ streams, format }: ProbedFile, { mime, demuxer }
   const { turn, rotation } = turnOf(stream.side_data_list?.find((data) => data.displaymatrix)?.displaymatrix);
   const square = squarePixels(stored, parseRatio(stream.sample_aspect_ratio));
   const seen = rotation === 90 || rotation === 270 ? { width: square.height, height: square.width } : square;
-  const duration = positive(stream.duration) ?? positive(format?.duration);
   const frames = positive(stream.nb_frames);
   const sound = streams.find((one) => one.codec_type === 'audio' && (one.codec_name ?? 'unknown') !== 'unknown');
+  const duration = durationOf(stream, format, sound !== undefined);
   return {
     mime,
     extension: videoExtension(mime),

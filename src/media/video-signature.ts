@@ -19,6 +19,8 @@ const TS_LAYOUTS = [
   { length: 192, first: 4 },
 ];
 const TS_PACKETS = 5;
+/** One sync byte is the letter G, with which many a text begins. */
+const TS_LEAST_PACKETS = 2;
 
 function mp4Container(head: Buffer): VideoContainer | undefined {
   const box = head.toString('latin1', 4, 8);
@@ -44,7 +46,10 @@ function ebmlContainer(head: Buffer): VideoContainer | undefined {
 function isTransportStream(head: Buffer): boolean {
   return TS_LAYOUTS.some(({ length, first }) => {
     const packets = Math.min(TS_PACKETS, Math.floor((head.length - first) / length));
-    return packets > 0 && Array.from({ length: packets }).every((_, n) => head[first + n * length] === TS_SYNC);
+    return (
+      packets >= TS_LEAST_PACKETS &&
+      Array.from({ length: packets }).every((_, n) => head[first + n * length] === TS_SYNC)
+    );
   });
 }
 

@@ -1,5 +1,4 @@
 import type { Kind } from '../contract/kinds.ts';
-import type { Layout } from './manifest.ts';
 import type { Dimension, OnnxDescription, TensorDescription } from './onnx-metadata.ts';
 import { parseNames, parseNumbers } from './python-literal.ts';
 
@@ -15,6 +14,9 @@ export type InputSize = { width: number; height: number; free: boolean };
 
 /** What an output was when the model ran once on a plain picture. */
 export type SeenOutput = { name: string; dims: readonly number[]; data: ArrayLike<number> };
+
+/** Layouts that a file of one's own may turn out to have. */
+type Layout = 'yunet' | 'ultraface' | 'yolox' | 'yolov5' | 'yolov8' | 'yolov8-transposed' | 'end-to-end';
 
 export type RecognisedLayout = {
   task: Kind;
@@ -99,7 +101,13 @@ function isUltraface(outputs: readonly SeenOutput[]): boolean {
   return outputs.length === 2 && columns('scores') === 2 && columns('boxes') === 4;
 }
 
-const FACE = { task: 'face', labels: ['face'] } as const;
+const face = (family: 'yunet' | 'ultraface', confidence: number): RecognisedLayout => ({
+  task: 'face',
+  family,
+  layout: family,
+  labels: ['face'],
+  defaults: { confidence, nms: 0.3 },
+});
 
 /** Whether box coordinates of a raw YOLOX output are what they should be: small numbers relative to a cell. */
 function looksUndecoded({ data, dims }: SeenOutput): boolean {
@@ -133,11 +141,10 @@ export function recogniseLayout(
     throw refuse(`It is a model for ${TASK_NAMES[task] ?? task}, not for detection`);
   }
   if (isYunet(outputs)) {
-    return { ...FACE, labels: ['face'], family: 'yunet', layout: 'yunet', defaults: { confidence: 0.6, nms: 0.3 } };
+    return face('yunet', 0.6);
   }
   if (isUltraface(outputs)) {
-    const defaults = { confidence: 0.7, nms: 0.3 };
-    return { ...FACE, labels: ['face'], family: 'ultraface', layout: 'ultraface', defaults };
+    return face('ultraface', 0.7);
   }
 
   const [output, ...others] = outputs;

@@ -3,19 +3,6 @@ import { z } from 'zod';
 import { KIND_NAMES } from '../contract/kinds.ts';
 import { StartError } from '../errors.ts';
 
-/** Output layouts that the detectors read; the file of the detector is named by the entry's `family`. */
-export const LAYOUTS = [
-  'cascade',
-  'yunet',
-  'ultraface',
-  'yolox',
-  'yolov8',
-  'yolov8-transposed',
-  'yolov5',
-  'end-to-end',
-] as const;
-export type Layout = (typeof LAYOUTS)[number];
-
 export const ModelName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, 'must be a model name');
 
 const fraction = z.number().min(0).max(1);
@@ -28,7 +15,8 @@ const entryShape = {
   task: z.enum(KIND_NAMES),
   /** Name of the detector's file under `src/detect/families`. */
   family: z.string().regex(/^[a-z][a-z0-9-]*$/),
-  layout: z.enum(LAYOUTS),
+  /** How its outputs are to be read, in the words of its family. */
+  layout: z.string().regex(/^[a-z][a-z0-9-]*$/),
   /** Name inside the models folder. */
   file: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]*$/, 'must be a plain file name'),
   sha256: z.string().regex(/^[0-9a-f]{64}$/),

@@ -22,6 +22,7 @@ export type TransferTimeouts = {
   stallMs: number;
 };
 
+/** Patience with mirrors and official sites. */
 export const TRANSFER_TIMEOUTS: TransferTimeouts = { answerMs: 10_000, stallMs: 30_000 };
 
 const LFS_POINTER = 'version https://git-lfs.github.com/spec/';
@@ -33,6 +34,7 @@ export function partPath(dir: string, file: string): string {
   return join(dir, `.${file}.${randomUUID()}${PART_ENDING}`);
 }
 
+/** Whether a file name is one of {@link partPath}. */
 export function isPart(name: string): boolean {
   return name.startsWith('.') && name.endsWith(PART_ENDING);
 }

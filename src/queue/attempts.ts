@@ -2,8 +2,10 @@ import type { Redis } from 'ioredis';
 import type { QueueName } from '../contract/kinds.ts';
 import type { Keyring } from '../sealing/keyring.ts';
 import { isSealedText, openText, sealText } from '../sealing/values.ts';
+import { holdLock } from './job-lock.ts';
 import { KEYS } from './keys.ts';
-import { LOCK_DURATION_MS } from './queues.ts';
+import { QUEUED_AT } from './queued-again.ts';
+import { untilTaken } from './refusals.ts';
 
 /*
  * Fields beside BullMQ's own on the hash of a job, gone with the job:
@@ -11,7 +13,11 @@ import { LOCK_DURATION_MS } from './queues.ts';
  *   losses  how often a detection process or a worker has died under the task
  *   trail   a line for each beginning and end of an attempt, see {@link readTrail}
  *   stack   where the last fault came from, for operators
+ *   queued_at  see queued-again.ts
  * BullMQ's count of stalled jobs will not do for this: a lock also runs out while Redis is away.
+ *
+ * The first write of each script takes no memory: a script that has begun to write goes on where Redis has none left, as
+ * BullMQ's own do which end a job and hand out the next one.
  */
 
 /** The trail of a task that is tried again and again keeps its end. */
@@ -24,38 +30,36 @@ end`;
 
 /** Takes note of a new attempt; an earlier runner that has left no word and lives no more has died under the task. */
 const BEGIN_SCRIPT = `${ADD_TO_TRAIL}
-if redis.call('EXISTS', KEYS[1]) == 0 then return {1, 0} end
+if redis.call('EXISTS', KEYS[1]) == 0 then return {1, 0, '0'} end
 local losses = tonumber(redis.call('HGET', KEYS[1], 'losses') or '0')
 local left = redis.call('HGET', KEYS[1], 'runner')
+redis.call('HDEL', KEYS[1], 'runner')
 if left and redis.call('EXISTS', ARGV[2] .. left) == 0 then
   losses = redis.call('HINCRBY', KEYS[1], 'losses', 1)
 end
 redis.call('HSET', KEYS[1], 'runner', ARGV[1])
 note(ARGV[3])
-return {redis.call('EXISTS', KEYS[2]), losses}`;
+return {redis.call('EXISTS', KEYS[2]), losses, redis.call('HGET', KEYS[1], '${QUEUED_AT}') or '0'}`;
 
 const LEAVE_SCRIPT = `${ADD_TO_TRAIL}
 if redis.call('HGET', KEYS[1], 'runner') ~= ARGV[1] then return 0 end
+redis.call('HDEL', KEYS[1], 'runner')
 note(ARGV[3])
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'stack', ARGV[4]) end
-redis.call('HDEL', KEYS[1], 'runner')
 if ARGV[2] == 'ended' then return redis.call('HDEL', KEYS[1], 'losses') end
 return redis.call('HINCRBY', KEYS[1], 'losses', ARGV[2])`;
 
-/** Renews the lock of a running job, also one that ran out, as long as nobody else has taken the job. */
-const HOLD_SCRIPT = `
-local token = redis.call('GET', KEYS[1])
-if token and token ~= ARGV[1] then return 0 end
-if not token and not redis.call('LPOS', KEYS[2], ARGV[2]) then return 0 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
-redis.call('SREM', KEYS[3], ARGV[2])
-return 1`;
+const UNCOUNT_SCRIPT = `
+local started = tonumber(redis.call('HGET', KEYS[1], 'ats') or '0')
+if started < 1 then return end
+redis.call('HDEL', KEYS[1], 'ats')
+redis.call('HSET', KEYS[1], 'ats', started - 1)`;
 
 /** Longest stack that is kept, in characters. */
 const STACK_LENGTH = 4000;
 
-const trailLine = (what: 'b' | 'e', text: string) =>
-  `${what} ${Date.now()} ${text.replaceAll('\n', ' ').slice(0, 300)}`;
+const trailLine = (what: 'b' | 'e', at: number, text: string) =>
+  `${what} ${at} ${text.replaceAll('\n', ' ').slice(0, 300)}`;
 
 /** Of a sentence that may speak of a client's file only its code is kept where files are encrypted. */
 const codeOnly = (how: string) => /^([A-Z_]+): /.exec(how)?.[1] ?? how;
@@ -93,8 +97,18 @@ export function readTrail(text: string): TrailEntry[] {
 export type AttemptEnd = { how: string; cause?: unknown };
 
 export type Attempts = {
-  /** An attempt begins: whether its task has been cancelled, and under how many attempts something has died. */
-  begin(taskId: string): Promise<{ revoked: boolean; losses: number }>;
+  /**
+   * An attempt begins: whether its task has been cancelled, under how many attempts something has died, and when it was
+   * last queued again by hand, 0 for never.
+   *
+   * @param startedAt when BullMQ gave the task to this worker, in ms: what the task shows as its start
+   * @throws the signal's reason where it aborts before Redis has taken the note
+   */
+  begin(
+    taskId: string,
+    startedAt: number,
+    signal: AbortSignal,
+  ): Promise<{ revoked: boolean; losses: number; queuedAt: number }>;
   /** The attempt has ended in an orderly way and the task goes on. */
   leave(taskId: string, end: AttemptEnd): Promise<void>;
   /** An attempt that is given back before it has begun is as if it had never been started. */
@@ -109,7 +123,7 @@ export type Attempts = {
 
 /**
  * Keeps account of attempts, so that a task under which something dies again and again is given up, and only such a
- * task.
+ * task. While Redis takes no writes, everything here waits until it does.
  *
  * @param worker the id under which this process renews its {@link KEYS.alive}, and its name
  */
@@ -121,44 +135,33 @@ export function trackAttempts(
 ): Attempts {
   async function leave(taskId: string, word: '0' | '1' | 'ended', { how, cause }: AttemptEnd): Promise<number> {
     const stack = cause instanceof Error ? (cause.stack ?? cause.message) : cause === undefined ? '' : String(cause);
-    const line = trailLine('e', keyring.current === undefined ? how : codeOnly(how));
-    const left = await redis.eval(
-      LEAVE_SCRIPT,
-      1,
-      KEYS.job(queue, taskId),
-      worker.id,
-      word,
-      line,
-      sealStack(keyring, stack.slice(0, STACK_LENGTH), taskId),
+    const line = trailLine('e', Date.now(), keyring.current === undefined ? how : codeOnly(how));
+    const sealedStack = sealStack(keyring, stack.slice(0, STACK_LENGTH), taskId);
+    const left = await untilTaken(() =>
+      redis.eval(LEAVE_SCRIPT, 1, KEYS.job(queue, taskId), worker.id, word, line, sealedStack),
     );
     return Number(left);
   }
   return {
-    async begin(taskId) {
+    async begin(taskId, startedAt, signal) {
       const keys = [KEYS.job(queue, taskId), KEYS.revoked(taskId)];
-      const reply = (await redis.eval(
-        BEGIN_SCRIPT,
-        keys.length,
-        ...keys,
-        worker.id,
-        KEYS.alive(''),
-        trailLine('b', worker.name),
-      )) as number[];
-      return { revoked: reply[0] === 1, losses: reply[1] ?? 0 };
+      const line = trailLine('b', startedAt, worker.name);
+      const reply = (await untilTaken(
+        () => redis.eval(BEGIN_SCRIPT, keys.length, ...keys, worker.id, KEYS.alive(''), line),
+        signal,
+      )) as [number, number, string];
+      return { revoked: reply[0] === 1, losses: reply[1], queuedAt: Number(reply[2]) };
     },
     async leave(taskId, end) {
       await leave(taskId, '0', end);
     },
     async uncount(taskId) {
-      await redis.hincrby(KEYS.job(queue, taskId), 'ats', -1);
+      await untilTaken(() => redis.eval(UNCOUNT_SCRIPT, 1, KEYS.job(queue, taskId)));
     },
     lose: (taskId, end) => leave(taskId, '1', end),
     async end(taskId, end) {
       await leave(taskId, 'ended', end);
     },
-    async hold(taskId, token) {
-      const keys = [KEYS.lock(queue, taskId), KEYS.active(queue), KEYS.stalled(queue)];
-      return (await redis.eval(HOLD_SCRIPT, keys.length, ...keys, token, taskId, LOCK_DURATION_MS)) === 1;
-    },
+    hold: (taskId, token) => untilTaken(() => holdLock(redis, queue, taskId, token)),
   };
 }

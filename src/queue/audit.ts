@@ -11,29 +11,25 @@ export type AuditEntry = {
   who: string;
   action: string;
   target: string;
-  /** `done`, `refused`, `failed`, or `unknown` where Redis did not answer in time. */
+  /** `done`, `unchanged`, `failed`, or `unknown` where Redis or the worker did not answer in time. */
   result: string;
   detail: string;
 };
 
-/** Writes down what an operator did: to the log in any case, to Redis where it answers. */
-export async function noteAction(redis: Redis, log: Logger, entry: Omit<AuditEntry, 'id'>): Promise<void> {
-  const { who, action, target, result, detail } = entry;
-  log.info({ audit: entry }, 'dashboard: an operator acted');
-  await redis
-    .xadd(
-      KEYS.audit(),
-      'MAXLEN',
-      '~',
-      KEPT,
-      '*',
-      ...['who', who, 'action', action, 'target', target],
-      'result',
-      result,
-      'detail',
-      detail,
-    )
-    .catch((error: unknown) => log.warn({ err: error }, 'the action could not be written down in Redis'));
+/** Writes down what an operator did. @param taskIds tasks that it was done to, for the log: they may be thousands */
+export type NoteAction = (entry: Omit<AuditEntry, 'id'>, taskIds?: readonly string[]) => Promise<void>;
+
+/** Actions go to the log in any case, whatever `LOG_LEVEL` says, and to Redis where it answers. */
+export function openAudit(redis: Redis, log: Logger): NoteAction {
+  const lines = log.child({}, { level: 'info' });
+  return async (entry, taskIds) => {
+    const { who, action, target, result, detail } = entry;
+    lines.info({ audit: entry, ...(taskIds === undefined ? {} : { taskIds }) }, 'dashboard: an operator acted');
+    const fields = ['who', who, 'action', action, 'target', target, 'result', result, 'detail', detail];
+    await redis
+      .xadd(KEYS.audit(), 'MAXLEN', '~', KEPT, '*', ...fields)
+      .catch((error: unknown) => log.warn({ err: error }, 'the action could not be written down in Redis'));
+  };
 }
 
 /** The last actions, the newest first. @param before id of the entry to go on behind */

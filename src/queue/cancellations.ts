@@ -47,6 +47,7 @@ export async function watchCancellations(
   return { stop: () => clearInterval(timer) };
 }
 
+/** Tells every web process that a task has just ended. */
 export async function announceEnd(redis: Redis, taskId: string): Promise<void> {
   await redis.publish(CHANNELS.ended, taskId);
 }

@@ -1,34 +1,24 @@
 import type { Redis } from 'ioredis';
 import type { QueueDepth } from '../contract/answers.ts';
 import { KINDS, type Kind } from '../contract/kinds.ts';
+import { firstOfEach, PRIORITIES } from './first-waiting.ts';
 import { KEYS } from './keys.ts';
+import { QUEUED_AT, waitsSince } from './queued-again.ts';
 import type { Queues } from './queues.ts';
-
-const PRIORITY_STEP = 0x100000000;
-const HIGHEST_PRIORITY = 20;
 
 /**
  * Age in seconds of the task that has waited longest, 0 when none waits. Jobs of one priority stand in order of
- * arrival, so only the first of each of the twenty priorities needs to be looked at.
+ * arrival, so only the first of each needs to be looked at.
  */
 async function oldestWaitingSeconds(redis: Redis, queue: string): Promise<number> {
-  const heads = redis.pipeline();
-  for (let priority = 1; priority <= HIGHEST_PRIORITY; priority++) {
-    heads.zrangebyscore(
-      KEYS.prioritized(queue),
-      priority * PRIORITY_STEP,
-      `(${(priority + 1) * PRIORITY_STEP}`,
-      'LIMIT',
-      0,
-      1,
-    );
-  }
-  const ids = ((await heads.exec()) ?? []).flatMap(([, reply]) => reply as string[]);
-  if (ids.length === 0) return 0;
+  const firsts = await firstOfEach(redis, queue, PRIORITIES);
+  if (firsts.length === 0) return 0;
   const times = redis.pipeline();
-  for (const id of ids) times.hget(KEYS.job(queue, id), 'timestamp');
-  const created = ((await times.exec()) ?? []).map(([, reply]) => Number(reply)).filter((time) => time > 0);
-  return created.length === 0 ? 0 : Math.max(0, (Date.now() - Math.min(...created)) / 1000);
+  for (const { taskId } of firsts) times.hmget(KEYS.job(queue, taskId), 'timestamp', QUEUED_AT);
+  const since = ((await times.exec()) ?? [])
+    .map(([, reply]) => waitsSince(...((reply ?? []) as [unknown, unknown])))
+    .filter((time) => time > 0);
+  return since.length === 0 ? 0 : Math.max(0, (Date.now() - Math.min(...since)) / 1000);
 }
 
 /** How much work a queue holds. */

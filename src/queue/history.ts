@@ -60,15 +60,20 @@ export function collectHistory(queue: QueueName): HistoryCollector {
   };
 }
 
-/** Notes once a minute how many tasks wait. @returns the minute that it noted */
+/**
+ * Notes once a minute how many tasks wait, unless somebody else has.
+ *
+ * @param notedMinute what this has returned before
+ * @returns the minute that is noted now
+ */
 export async function noteDepth(redis: Redis, queue: QueueName, notedMinute: number): Promise<number> {
   const minute = minuteOf(Date.now());
-  if (minute === notedMinute) return minute;
+  const key = KEYS.history(queue, minute);
+  if (minute === notedMinute || (await redis.hexists(key, DEPTH)) === 1) return minute;
   const [waiting, prioritized] = await Promise.all([
     redis.llen(KEYS.waiting(queue)),
     redis.zcard(KEYS.prioritized(queue)),
   ]);
-  const key = KEYS.history(queue, minute);
   await redis
     .multi()
     .hset(key, DEPTH, waiting + prioritized)

@@ -15,6 +15,8 @@ export const KEYS = {
   completed: (queue: string) => key(queue, 'completed'),
   failed: (queue: string) => key(queue, 'failed'),
   meta: (queue: string) => key(queue, 'meta'),
+  /** BullMQ's stream of what happens to jobs. */
+  events: (queue: string) => key(queue, 'events'),
   /** Jobs that are active and whose lock has not been renewed since the last look. */
   stalled: (queue: string) => key(queue, 'stalled'),
   /** What an idle worker waits for. */
@@ -22,9 +24,9 @@ export const KEYS = {
   lock: (queue: string, taskId: string) => key(queue, taskId, 'lock'),
   /** Record of a cancelled task; where it is, the task is REVOKED whatever its job says. */
   revoked: (taskId: string) => key('revoked', taskId),
-  /** Sorted set of `queue:taskId` by creation time in ms; of all tasks, or of one API key's. */
+  /** Sorted set of {@link taskMember}s by creation time in ms; of all tasks, or of one API key's. */
   index: (owner: string | null) => (owner === null ? key('index') : key('index', 'of', owner)),
-  /** Which task a stored file belongs to: `queue:taskId`. */
+  /** Which task a stored file belongs to: its {@link taskMember}. */
   file: (base: string) => key('file', base),
   idempotency: (owner: string | null, idempotencyKey: string) =>
     key(
@@ -48,11 +50,22 @@ export const KEYS = {
   audit: () => key('audit'),
   /** A worker's answer to an order. */
   orderReply: (orderId: string) => key('order', orderId),
+  /** Never there: removing it tells whether Redis takes writes. */
+  writeProbe: () => key('probe'),
   sweepLease: () => key('lease', 'sweep'),
   fileSweepLease: () => key('lease', 'sweep', 'files'),
   /** Hash of the encryption keys in use: by id when last, and a fingerprint. */
   encryptionKeys: () => key('encryption', 'keys'),
 } as const;
+
+/** How the indexes of tasks and files name a task. */
+export const taskMember = (queue: string, taskId: string) => `${queue}:${taskId}`;
+
+/** Reads {@link taskMember} back; empty texts for what is none. */
+export function readTaskMember(member: string): { queue: string; taskId: string } {
+  const [queue = '', taskId = ''] = member.split(':');
+  return { queue, taskId };
+}
 
 export const CHANNELS = {
   /** A task id: whoever runs it stops. */

@@ -18,7 +18,7 @@ export async function liveMetrics(redis: Redis, queues: Queues): Promise<string>
   const online = gauge('recognize_workers_online', 'Workers heard of within the last seconds');
   const lost = gauge('recognize_workers_lost', 'Workers that fell silent within the last hour without a farewell');
   const slots = gauge('recognize_slots', 'Detection slots of all workers that take tasks');
-  const busy = gauge('recognize_slots_busy', 'Detection slots at work');
+  const busy = gauge('recognize_slots_busy', 'Those of them that are at work');
   const memory = gauge('recognize_worker_resident_bytes', 'Resident memory of a worker with its detection processes', [
     'queue',
     'worker',
@@ -42,8 +42,8 @@ export async function liveMetrics(redis: Redis, queues: Queues): Promise<string>
     readRedisMemory(redis),
     ...KIND_NAMES.map(ofQueue),
   ]);
-  redisUsed.set(redisMemory.usedBytes);
-  redisLimit.set(redisMemory.limitBytes);
+  if (redisMemory.usedBytes !== undefined) redisUsed.set(redisMemory.usedBytes);
+  if (redisMemory.limitBytes !== undefined) redisLimit.set(redisMemory.limitBytes);
   for (const kind of KIND_NAMES) {
     const { queue } = KINDS[kind];
     const ofKind = known.filter((worker) => worker.kind === kind);
@@ -55,9 +55,10 @@ export async function liveMetrics(redis: Redis, queues: Queues): Promise<string>
       { queue },
       taking.reduce((sum, worker) => sum + worker.concurrency, 0),
     );
+    // Of the same workers: those that drain still run something, on slots that nobody can have any more.
     busy.set(
       { queue },
-      mine.reduce((sum, worker) => sum + worker.current.length, 0),
+      taking.reduce((sum, worker) => sum + worker.current.length, 0),
     );
     for (const { name, rss, lanes } of mine)
       memory.set(

@@ -2,7 +2,9 @@ import { Queue, type Telemetry } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { KIND_NAMES, KINDS, type Kind } from '../contract/kinds.ts';
 import { type Keyring, NO_KEYS } from '../sealing/keyring.ts';
+import { MOST_EVENTS } from './event-stream.ts';
 import { PREFIX } from './keys.ts';
+import { noteQueuedAgain } from './queued-again.ts';
 import { sealingBackend } from './sealed-jobs.ts';
 
 export type Queues = Record<Kind, Queue>;
@@ -34,10 +36,12 @@ export function openQueues(connection: Redis, keyring: Keyring = NO_KEYS, teleme
       // Without these two a queue made while Redis is away would stay broken for ever.
       skipWaitingForReady: true,
       skipVersionCheck: true,
+      streams: { events: { maxLen: MOST_EVENTS } },
       // Stack traces belong into logs, not into every job.
       defaultJobOptions: { attempts: ATTEMPTS, backoff: BACKOFF, stackTraceLimit: 0 },
     };
-    const queue: Queue = new Queue(KINDS[kind].queue, options, sealingBackend(keyring));
+    const name = KINDS[kind].queue;
+    const queue: Queue = new Queue(name, options, noteQueuedAgain(connection, name, sealingBackend(keyring)));
     // The connection reports its own faults; without a listener the queue's echo would end the process.
     queue.on('error', () => undefined);
     return queue;

@@ -4,19 +4,21 @@ import { type RedisOptions as AllRedisOptions, Redis } from 'ioredis';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { parseRedisUrl, REDIS_URL_FORMS } from '../redis-url.ts';
+import { joinWrites } from './joined-writes.ts';
 import { connectorTo } from './redis-connector.ts';
 import { locateMaster, type TlsOptions } from './redis-locator.ts';
+import { isTooOld, OLDEST_VERSION } from './redis-version.ts';
 
 type RedisOptions = Omit<AllRedisOptions, 'replyMapping'>;
 
 export type RedisSettings = { url: string | undefined; caFile: string | undefined };
 
-/** A command of the web process is given up after so many ms: a client gets its 503 within two seconds. */
-const FAIL_FAST_MS = 1500;
+/** A command of the web process is given up after so many ms: a client gets its 503 within two seconds, its file looked at. */
+const FAIL_FAST_MS = 1200;
 
 /**
- * A master that owes an answer for so long, in ms, is looked for anew where there may be another one by now; longer than
- * an idle worker waits for a task.
+ * A server that owes an answer for so long, in ms, is taken for gone, although the connection was never closed: a new
+ * connection is made, to the new master where there may be one. Longer than an idle worker waits for a task.
  */
 const SILENT_MS = { failFast: 3000, patient: 12_000 } as const;
 
@@ -25,7 +27,8 @@ const PROBE_MS = 5000;
 /** What a server says that is not, or no longer, the one to write to. */
 const NOT_THE_MASTER = /(^|-)(READONLY|MOVED|MASTERDOWN|CLUSTERDOWN|UNBLOCKED) /;
 
-type Endpoint = { options: RedisOptions; mayMove: boolean };
+/** `remote`: the other end may vanish without a word. */
+type Endpoint = { options: RedisOptions; remote: boolean };
 
 function readAuthority(path: string): Buffer {
   try {
@@ -41,7 +44,7 @@ function endpoint(settings: RedisSettings): Endpoint {
   }
   const place = parseRedisUrl(settings.url);
   if (place === undefined) throw new StartError(`REDIS_URL must look like ${REDIS_URL_FORMS}.`);
-  if (place.mode === 'socket') return { options: { path: place.path }, mayMove: false };
+  if (place.mode === 'socket') return { options: { path: place.path }, remote: false };
   const tls: TlsOptions | undefined = place.tls
     ? settings.caFile === undefined
       ? {}
@@ -53,8 +56,8 @@ function endpoint(settings: RedisSettings): Endpoint {
     ...(place.mode !== 'cluster' && place.database > 0 ? { db: place.database } : {}),
     ...(tls === undefined ? {} : { tls }),
   };
-  if (place.mode === 'single') return { options: { ...options, ...place.address }, mayMove: false };
-  return { options: { ...options, Connector: connectorTo(locateMaster(place, tls), tls) }, mayMove: true };
+  if (place.mode === 'single') return { options: { ...options, ...place.address }, remote: true };
+  return { options: { ...options, Connector: connectorTo(locateMaster(place, tls), tls) }, remote: true };
 }
 
 const retryStrategy = (attempt: number) => Math.min(200 * attempt, 2000);
@@ -63,6 +66,13 @@ const retryStrategy = (attempt: number) => Math.min(200 * attempt, 2000);
 async function checkServer(client: Redis, log: Logger): Promise<void> {
   const info = await client.info();
   const value = (name: string) => new RegExp(`^${name}:(\\S+)`, 'm').exec(info)?.[1];
+  const version = value('redis_version');
+  if (version !== undefined && isTooOld(version)) {
+    log.error(
+      { version },
+      `Redis is older than ${OLDEST_VERSION} and lacks commands that are needed: take a newer one`,
+    );
+  }
   const policy = value('maxmemory_policy');
   if (policy !== undefined && policy !== 'noeviction') {
     log.warn({ policy }, 'Redis may evict tasks when its memory is full: set its maxmemory-policy to noeviction');
@@ -76,7 +86,7 @@ async function checkServer(client: Redis, log: Logger): Promise<void> {
 }
 
 function connect(
-  { options, mayMove }: Endpoint,
+  { options, remote }: Endpoint,
   behaviour: RedisOptions,
   patience: keyof typeof SILENT_MS,
   log: Logger,
@@ -87,9 +97,10 @@ function connect(
     connectTimeout: 3000,
     // 1: a new connection. 2: and the command again.
     reconnectOnError: ({ message }) => (NOT_THE_MASTER.test(message) ? (patience === 'patient' ? 2 : 1) : false),
-    ...(mayMove ? { socketTimeout: SILENT_MS[patience] } : {}),
+    ...(remote ? { socketTimeout: SILENT_MS[patience] } : {}),
     ...behaviour,
   });
+  client.on('connect', () => joinWrites(client.stream));
   let lastMessage = '';
   client.on('error', (error: Error) => {
     if (error.message === lastMessage) return;
@@ -103,7 +114,7 @@ function connect(
   return client;
 }
 
-/** A connection for requests: a command fails at once where Redis is away, after 1.5 s where it hangs. */
+/** A connection for requests: a command fails at once where Redis is away, after 1.2 s where it hangs. */
 export function connectFailFast(settings: RedisSettings, log: Logger): Redis {
   const behaviour = {
     enableOfflineQueue: false,
@@ -125,8 +136,8 @@ export function connectPatient(settings: RedisSettings, log: Logger): Redis {
 export function connectSubscriber(settings: RedisSettings, log: Logger): Redis {
   const place = endpoint(settings);
   const client = connect(place, { maxRetriesPerRequest: null, autoResubscribe: true }, 'patient', log);
-  if (!place.mayMove) return client;
-  // It never asks for anything, and would not see that its master has fallen silent and another has taken over.
+  if (!place.remote) return client;
+  // It never asks for anything, and would not see that its server has fallen silent or another has taken over.
   const probe = setInterval(() => {
     if (client.status === 'ready') client.ping().catch(() => undefined);
   }, PROBE_MS).unref();

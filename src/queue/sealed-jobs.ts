@@ -11,12 +11,12 @@ import { failureText } from './failure.ts';
  * Ids, states, counts and times are not.
  */
 
-/** Job data that could not be opened. */
-export type UnreadableData = { owner: string | null; unreadable: string; cause: string };
+/** What stands in the place of job data or of a result that could not be opened; of data the owner is known. */
+export type Unreadable = { owner?: string | null; unreadable: string; cause: string };
 
-/** The error that stands for job data which could not be opened; undefined for any other data. */
-export function unreadableData(data: unknown): AppError | undefined {
-  const { unreadable, cause } = (data ?? {}) as Partial<UnreadableData>;
+/** The error behind job data or a result which could not be opened; undefined for any other value. */
+export function whyUnreadable(value: unknown): AppError | undefined {
+  const { unreadable, cause } = (value ?? {}) as Partial<Unreadable>;
   return unreadable === undefined ? undefined : new AppError('INTERNAL', unreadable, { cause });
 }
 
@@ -32,8 +32,14 @@ function asAppError(error: unknown): AppError {
   return error instanceof AppError ? error : new AppError('INTERNAL', MISSING_KEY_SENTENCE, { cause: error });
 }
 
-function causeText({ cause }: AppError): string {
-  return cause instanceof Error ? cause.message : String(cause);
+function unreadableJson(error: unknown, known: { owner?: string | null }): string {
+  const { message, cause } = asAppError(error);
+  const value: Unreadable = {
+    ...known,
+    unreadable: message,
+    cause: cause instanceof Error ? cause.message : String(cause),
+  };
+  return JSON.stringify(value);
 }
 
 type JobSeals = ReturnType<typeof sealJobs>;
@@ -53,9 +59,7 @@ function sealJobs(keyring: Keyring) {
     try {
       return openText(keyring, sealed, contextOf('data', taskId));
     } catch (error) {
-      const known = asAppError(error);
-      const data: UnreadableData = { owner, unreadable: known.message, cause: causeText(known) };
-      return JSON.stringify(data);
+      return unreadableJson(error, { owner });
     }
   }
 
@@ -91,15 +95,14 @@ function sealJobs(keyring: Keyring) {
     }
   }
 
-  /** A result that cannot be opened makes the task a failed one, which says so. */
-  function openResult(job: JobJson, taskId: string): Pick<JobJson, 'returnvalue' | 'failedReason'> {
-    const { returnvalue, failedReason } = job;
-    if (!isSealedJson(returnvalue)) return { returnvalue, failedReason };
+  /** The task stays a successful one, with a result that nobody here can read. */
+  function openResult(returnvalue: JobJson['returnvalue'], taskId: string): JobJson['returnvalue'] {
+    if (!isSealedJson(returnvalue)) return returnvalue;
     try {
       const { sealed } = JSON.parse(returnvalue) as { sealed: string };
-      return { returnvalue: openText(keyring, sealed, contextOf('result', taskId)), failedReason };
+      return openText(keyring, sealed, contextOf('result', taskId));
     } catch (error) {
-      return { returnvalue: 'null', failedReason: failureText(asAppError(error)) };
+      return unreadableJson(error, {});
     }
   }
 
@@ -117,7 +120,8 @@ function sealJobs(keyring: Keyring) {
         ...job,
         data: openData(job.data, taskId),
         progress: openProgress(job.progress, taskId),
-        ...openResult({ ...job, failedReason: failed }, taskId),
+        returnvalue: openResult(job.returnvalue, taskId),
+        failedReason: failed,
       };
     },
   };

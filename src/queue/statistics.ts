@@ -25,6 +25,8 @@ export type Statistics = {
 export type StatisticsRecorder = {
   observe(histogram: HistogramName, series: Series, seconds: number): void;
   count(counter: CounterName): void;
+  /** Times of a task that failed: of the history only, the histograms are of tasks that succeeded. */
+  observeFailure(waitSeconds: number, runSeconds: number): void;
   addFfmpegSeconds(seconds: number): void;
   /** Adds what has come together to the queue's totals in Redis; kept for the next time where that fails. */
   flush(): Promise<void>;
@@ -48,6 +50,10 @@ export function recordStatistics(redis: Redis, queue: QueueName): StatisticsReco
     count(counter) {
       add(counter, 1);
       history.count(counter);
+    },
+    observeFailure(waitSeconds, runSeconds) {
+      history.observe('wait', waitSeconds);
+      history.observe('run', runSeconds);
     },
     addFfmpegSeconds(seconds) {
       if (seconds > 0) add(FFMPEG_FIELD, seconds);
@@ -73,6 +79,13 @@ export function recordStatistics(redis: Redis, queue: QueueName): StatisticsReco
   };
 }
 
+/** Counts a task that was cancelled before any worker had it; what workers stop they count themselves. */
+export async function countRevoked(redis: Redis, queue: QueueName): Promise<void> {
+  const statistics = recordStatistics(redis, queue);
+  statistics.count('revoked');
+  await statistics.flush();
+}
+
 /** The series whose sum a field of the hash holds; none where it holds something else. */
 function seriesOf(field: string, histogram: HistogramName): Series[] {
   const [, name, media, model = ''] = /^(\w+):(\w+):(.+):sum$/.exec(field) ?? [];
@@ -80,6 +93,7 @@ function seriesOf(field: string, histogram: HistogramName): Series[] {
   return name === histogram && known !== undefined ? [{ media: known, model }] : [];
 }
 
+/** What all workers of a queue have counted since Redis has known them. */
 export async function readStatistics(redis: Redis, queue: QueueName): Promise<Statistics> {
   const fields = await redis.hgetall(KEYS.statistics(queue));
   const number = (field: string) => Number(fields[field] ?? 0);

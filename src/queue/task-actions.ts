@@ -1,11 +1,12 @@
 import type { Redis } from 'ioredis';
-import type { ActionOutcome, BulkOutcome } from '../contract/admin.ts';
+import { type ActionOutcome, applied, type BulkOutcome, notApplied } from '../contract/admin.ts';
 import type { TaskFilter } from '../contract/admin-requests.ts';
 import { KINDS, type Kind } from '../contract/kinds.ts';
 import { queuePriority } from '../contract/options.ts';
 import { isFinished, type TaskState } from '../contract/task.ts';
 import { AppError } from '../errors.ts';
-import { KEYS } from './keys.ts';
+import { taskNotFound } from './failure.ts';
+import { KEYS, taskMember } from './keys.ts';
 import type { Queues } from './queues.ts';
 import type { Found, StoredJob, TaskLookup } from './task-lookup.ts';
 import { searchTasks } from './task-search.ts';
@@ -19,17 +20,26 @@ const PAGE = 100;
 const GONE = -1;
 const MOVED = -3;
 
-const notFound = () => new AppError('TASK_NOT_FOUND', 'There is no such task, or its result has expired.');
 const ended = (state: TaskState) => new AppError('TASK_FINISHED', `The task has already ended (${state}).`);
-const done = (message: string): ActionOutcome => ({ applied: true, message });
-const refused = (message: string): ActionOutcome => ({ applied: false, message });
+
+type Retried = ActionOutcome & { isUnreadable?: true };
+
+/** What came of it, and which tasks are queued again. */
+export type Retries = { outcome: BulkOutcome; taskIds: string[] };
+
+type Tally = { tried: number; unreadable: number; taskIds: string[] };
+const newTally = (): Tally => ({ tried: 0, unreadable: 0, taskIds: [] });
 
 export type TaskActions = {
   /** Starts a failed task afresh. @throws AppError TASK_NOT_FOUND, TASK_FINISHED where it ended without failing */
   retry(taskId: string): Promise<ActionOutcome>;
-  retryEach(taskIds: readonly string[]): Promise<BulkOutcome>;
-  /** The failed tasks for which the filter holds, as many as there is time for. */
-  retryMatching(filter: TaskFilter): Promise<BulkOutcome>;
+  retryEach(taskIds: readonly string[]): Promise<Retries>;
+  /**
+   * The failed tasks for which the filter holds, the oldest first, as many as there is time for.
+   *
+   * @param before only those that failed before this time in ms; now where unset
+   */
+  retryMatching(filter: TaskFilter, before?: number): Promise<Retries>;
   /** @param priority 0 to 9, 9 the most urgent @throws AppError TASK_NOT_FOUND, TASK_FINISHED */
   changePriority(taskId: string, priority: number): Promise<ActionOutcome>;
   /** Removes ended tasks that ended so long ago, as many as there is time for. */
@@ -40,74 +50,101 @@ export type TaskActions = {
 export function createTaskActions(redis: Redis, queues: Queues, lookup: TaskLookup): TaskActions {
   async function find(taskId: string): Promise<Found> {
     const found = await lookup.load(taskId, null);
-    if (found === undefined) throw notFound();
+    if (found === undefined) throw taskNotFound();
     return found;
   }
 
   async function startAgain({ job }: StoredJob): Promise<ActionOutcome> {
     try {
       await job.retry('failed', { resetAttemptsMade: true, resetAttemptsStarted: true });
-      return done('The task is queued again.');
+      return applied('The task is queued again.');
     } catch (error) {
       const { code } = error as { code?: number };
-      if (code === GONE) throw notFound();
-      if (code === MOVED) return refused('Somebody else has just queued the task again.');
+      if (code === GONE) throw taskNotFound();
+      if (code === MOVED) return notApplied('Somebody else has just queued the task again.');
       throw error;
     }
   }
 
-  async function retry(taskId: string): Promise<ActionOutcome> {
-    const { task, stored } = await find(taskId);
+  async function queueAgain(taskId: string): Promise<Retried> {
+    const { task, stored, unreadable } = await find(taskId);
     if (task.state === 'SUCCESS' || task.state === 'REVOKED' || stored === undefined) throw ended(task.state);
-    if (task.state !== 'FAILURE') return refused(`The task has not failed: its state is ${task.state}.`);
+    if (task.state !== 'FAILURE') return notApplied(`The task has not failed: its state is ${task.state}.`);
+    // It would only fail again.
+    if (unreadable !== undefined)
+      return { ...notApplied(`The task cannot be queued again. ${unreadable.message}`), isUnreadable: true };
     return startAgain(stored);
   }
 
-  async function retryEach(taskIds: readonly string[]): Promise<BulkOutcome> {
-    let count = 0;
-    for (const taskId of taskIds) {
-      const outcome = await retry(taskId).catch((error: unknown) => {
-        if (error instanceof AppError) return refused(error.message);
-        throw error;
-      });
-      if (outcome.applied) count++;
-    }
-    return bulk(count, taskIds.length - count, false, 'queued again');
+  async function retry(taskId: string): Promise<ActionOutcome> {
+    const { isUnreadable: _, ...outcome } = await queueAgain(taskId);
+    return outcome;
   }
 
-  async function retryMatching(filter: TaskFilter): Promise<BulkOutcome> {
-    const until = performance.now() + TIME_LIMIT_MS;
-    let [count, skipped] = [0, 0];
+  async function tryAgain(taskId: string, tally: Tally): Promise<void> {
+    const outcome = await queueAgain(taskId).catch((error: unknown): Retried => {
+      if (error instanceof AppError) return notApplied(error.message);
+      throw error;
+    });
+    tally.tried++;
+    if (outcome.applied) tally.taskIds.push(taskId);
+    else if (outcome.isUnreadable) tally.unreadable++;
+  }
+
+  async function retryEach(taskIds: readonly string[]): Promise<Retries> {
+    const tally = newTally();
+    for (const taskId of taskIds) await tryAgain(taskId, tally);
+    return outcomeOf(tally, false);
+  }
+
+  /** Failed tasks for which the filter holds, the oldest first, and whether that are all. */
+  async function failedBefore(filter: TaskFilter, before: number, until: number) {
+    const enoughAt = performance.now() + (until - performance.now()) / 3;
+    const taskIds: string[] = [];
     let cursor: string | undefined;
     do {
-      const search = { ...filter, state: 'FAILURE' as const, limit: PAGE, ...(cursor === undefined ? {} : { cursor }) };
-      const { tasks, next_cursor } = await searchTasks(redis, lookup, search);
-      const page = await retryEach(tasks.map(({ task_id }) => task_id));
-      count += page.count;
-      skipped += page.skipped;
-      // What is queued again is no longer among the failed: those that follow have moved up.
-      cursor = page.count > 0 ? undefined : (next_cursor ?? undefined);
-      if (tasks.length === 0 && next_cursor === null) return bulk(count, skipped, false, 'queued again');
-      if (page.count === 0 && cursor === undefined) return bulk(count, skipped, false, 'queued again');
-    } while (performance.now() < until);
-    return bulk(count, skipped, true, 'queued again');
+      const search = { ...filter, state: 'FAILURE', sort: 'oldest', limit: PAGE } as const;
+      const page = await searchTasks(redis, lookup, cursor === undefined ? search : { ...search, cursor });
+      for (const { task_id, finished_at } of page.tasks)
+        if (finished_at !== null && Date.parse(finished_at) < before) taskIds.push(task_id);
+      if (page.next_cursor === null) return { taskIds, all: true };
+      cursor = page.next_cursor;
+      // A search for few among many goes on until it has found one, so that asking again leads somewhere.
+    } while (performance.now() < (taskIds.length > 0 ? enoughAt : until) && taskIds.length < AT_ONCE);
+    return { taskIds, all: false };
+  }
+
+  async function retryMatching(filter: TaskFilter, before = Date.now()): Promise<Retries> {
+    const until = performance.now() + TIME_LIMIT_MS;
+    // All are looked for before the first moves, so that none that fails again at once is met twice.
+    const { taskIds, all } = await failedBefore(filter, before, until);
+    const tally = newTally();
+    for (const taskId of taskIds) {
+      if (performance.now() > until) break;
+      await tryAgain(taskId, tally);
+    }
+    return outcomeOf(tally, !all || tally.tried < taskIds.length);
   }
 
   async function changePriority(taskId: string, priority: number): Promise<ActionOutcome> {
     const { task, stored } = await find(taskId);
     if (isFinished(task.state) || stored === undefined) throw ended(task.state);
-    if (task.state === 'PROCESSING') return refused('The task runs already; its place in the queue no longer matters.');
-    await stored.job.changePriority({ priority: queuePriority(priority, stored.job.name === 'video') });
+    if (task.state === 'PROCESSING')
+      return notApplied('The task runs already; its place in the queue no longer matters.');
+    const wanted = queuePriority(priority, stored.job.name === 'video');
+    // Where it has that priority it would lose its place among those of the same.
+    if (stored.job.priority === wanted) return notApplied(`The task has priority ${priority} already.`);
+    await stored.job.changePriority({ priority: wanted });
     const after = await find(taskId);
     if (isFinished(after.task.state)) throw ended(after.task.state);
     return after.task.state === 'PROCESSING'
-      ? refused('The task has just begun to run.')
-      : done(`The task has priority ${priority} now.`);
+      ? notApplied('The task has just begun to run.')
+      : applied(`The task has priority ${priority} now.`);
   }
 
   async function forget(kind: Kind, taskIds: readonly string[]): Promise<void> {
     if (taskIds.length > 0)
-      await redis.zrem(KEYS.index(null), ...taskIds.map((taskId) => `${KINDS[kind].queue}:${taskId}`));
+      await redis.zrem(KEYS.index(null), ...taskIds.map((taskId) => taskMember(KINDS[kind].queue, taskId)));
   }
 
   async function clean(kind: Kind, state: 'completed' | 'failed', olderThanSeconds: number): Promise<BulkOutcome> {
@@ -119,20 +156,27 @@ export function createTaskActions(redis: Redis, queues: Queues, lookup: TaskLook
       await forget(kind, removed);
       count += removed.length;
     } while (removed.length >= AT_ONCE && performance.now() < until);
-    return bulk(count, 0, removed.length >= AT_ONCE, 'removed');
+    return bulk({ count, skipped: 0, unreadable: 0, more: removed.length >= AT_ONCE }, 'removed');
   }
 
   return { retry, retryEach, retryMatching, changePriority, clean };
 }
 
-function bulk(count: number, skipped: number, more: boolean, what: string): BulkOutcome {
+function outcomeOf({ tried, unreadable, taskIds }: Tally, more: boolean): Retries {
+  const count = taskIds.length;
+  return { outcome: bulk({ count, skipped: tried - count, unreadable, more }, 'queued again'), taskIds };
+}
+
+type Counts = Pick<BulkOutcome, 'count' | 'skipped' | 'unreadable' | 'more'>;
+
+function bulk({ count, skipped, unreadable, more }: Counts, what: string): BulkOutcome {
   const tasks = (number: number) => `${number} ${number === 1 ? 'task' : 'tasks'}`;
-  const left = skipped === 0 ? '' : ` ${tasks(skipped)} had not failed or are gone.`;
-  return {
-    applied: count > 0,
-    message: `${tasks(count)} ${what}.${left}${more ? ' There may be more.' : ''}`,
-    count,
-    skipped,
-    more,
-  };
+  const others = skipped - unreadable;
+  const sentences = [
+    `${tasks(count)} ${what}.`,
+    ...(others === 0 ? [] : [`${tasks(others)} had not failed or are gone.`]),
+    ...(unreadable === 0 ? [] : [`${tasks(unreadable)} cannot be read with the keys of this dashboard.`]),
+    ...(more ? ['There may be more.'] : []),
+  ];
+  return { applied: count > 0, message: sentences.join(' '), count, skipped, unreadable, more };
 }

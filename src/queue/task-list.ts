@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Task } from '../contract/task.ts';
 import { AppError } from '../errors.ts';
-import { KEYS } from './keys.ts';
+import { KEYS, readTaskMember } from './keys.ts';
 import type { TaskLookup } from './task-lookup.ts';
 import type { ListQuery } from './task-service.ts';
 
@@ -43,7 +43,7 @@ export async function listTasks(
     if (entries.length === 0) return { tasks, next_cursor: null };
     const loaded = await Promise.all(
       entries.map(async ({ member }) => {
-        const [ofQueue, taskId = ''] = member.split(':');
+        const { queue: ofQueue, taskId } = readTaskMember(member);
         return queue === undefined || ofQueue === queue ? (await load(taskId, owner))?.task : undefined;
       }),
     );

@@ -2,12 +2,13 @@ import type { Job } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
 import { Task } from '../contract/task.ts';
+import { AppError } from '../errors.ts';
 import type { Keyring } from '../sealing/keyring.ts';
 import { openText, sealText } from '../sealing/values.ts';
 import { REVOKED_REASON } from './failure.ts';
 import { KEYS } from './keys.ts';
 import type { Queues } from './queues.ts';
-import { hasEnded, type OpenState, UNKNOWN_OPTIONS, viewTask } from './task-view.ts';
+import { hasEnded, type OpenState, unreadablePart, viewTask } from './task-view.ts';
 
 /** Ids of tasks are UUIDs. */
 const TASK_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
@@ -16,6 +17,8 @@ export type Found = {
   task: Task;
   /** Undefined where only the record of a cancelled task is left. */
   stored: StoredJob | undefined;
+  /** Why its job cannot be read whole; the cause names the key. */
+  unreadable: AppError | undefined;
 };
 
 export type StoredJob = { kind: Kind; job: Job };
@@ -36,8 +39,9 @@ type RevokedRecord = {
 
 const optionsContext = (taskId: string) => `options of task ${taskId}`;
 
+/** What is kept of a cancelled task; its options are encrypted where there is a key. */
 export function revokedRecord({ current }: Keyring, owner: string | null, task: Task): string {
-  if (current === undefined) return JSON.stringify({ owner, task } satisfies RevokedRecord);
+  if (current === undefined || task.options === null) return JSON.stringify({ owner, task } satisfies RevokedRecord);
   const { options, ...rest } = task;
   const sealed = sealText(current, JSON.stringify(options), optionsContext(task.task_id));
   return JSON.stringify({ owner, task: rest, sealed } satisfies RevokedRecord);
@@ -46,13 +50,15 @@ export function revokedRecord({ current }: Keyring, owner: string | null, task: 
 function readRevoked(keyring: Keyring, record: string, taskId: string): { owner: string | null; task: Task } {
   const { owner, task, sealed } = JSON.parse(record) as RevokedRecord;
   if (sealed === undefined) return { owner, task: Task.parse(task) };
-  let options: unknown = UNKNOWN_OPTIONS;
   try {
-    options = JSON.parse(openText(keyring, sealed, optionsContext(taskId)));
-  } catch {
+    const options: unknown = JSON.parse(openText(keyring, sealed, optionsContext(taskId)));
+    return { owner, task: Task.parse({ ...task, options }) };
+  } catch (error) {
+    if (!(error instanceof AppError)) throw error;
     // That it was cancelled can be said all the same.
+    const { code: error_code, message } = error;
+    return { owner, task: Task.parse({ ...task, options: null, unreadable: { error_code, message } }) };
   }
-  return { owner, task: Task.parse({ ...task, options }) };
 }
 
 /** Name of the API key that posted a job, null where keys are off. */
@@ -106,11 +112,11 @@ export function lookUpTasks(redis: Redis, queues: Queues, resultTtlSeconds: numb
         const { finished_at, created_at } = revoked.task;
         if (isPast(Date.parse(finished_at ?? created_at)) || (owner !== null && revoked.owner !== owner))
           return undefined;
-        return { task: revoked.task, stored: found };
+        return { task: revoked.task, stored: found, unreadable: undefined };
       }
       if (found === undefined || (found.job.finishedOn !== undefined && isPast(found.job.finishedOn))) return undefined;
       if (owner !== null && ownerOf(found.job) !== owner) return undefined;
-      return { task: await view(found), stored: found };
+      return { task: await view(found), stored: found, unreadable: unreadablePart(found.job) };
     },
   };
 }

@@ -1,9 +1,10 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
-import { KIND_NAMES, KINDS, type QueueName } from '../contract/kinds.ts';
+import type { Order } from '../contract/admin-requests.ts';
+import type { QueueName } from '../contract/kinds.ts';
 import type { TaskState } from '../contract/task.ts';
 import { AppError } from '../errors.ts';
-import { KEYS } from './keys.ts';
+import { KEYS, taskMember } from './keys.ts';
 
 /** Tasks in one order, read piece by piece: a sorted set downwards or upwards, or a list. */
 export type Stream = {
@@ -33,22 +34,26 @@ export type Wanted = {
   /** Times of creation in ms. */
   from: number | undefined;
   to: number | undefined;
+  order: Order;
 };
 
 const WHOLE = { min: '-inf', max: '+inf' } as const;
 
 /** Where to look for tasks so that as few as possible are looked at in vain. */
-export function planSearch({ states, queues, worker, from, to }: Wanted): Plan {
+export function planSearch({ states, queues, worker, from, to, order }: Wanted): Plan {
+  const byTime = order === 'oldest' ? 'next' : 'newest';
   const each = (make: (queue: QueueName) => string, kind: Stream['kind'], range: Stream['range'] = WHOLE): Stream[] =>
     queues.map((queue) => ({ key: make(queue), kind, queue, range }));
   // A task ends after it was created.
   const ended = { min: from ?? '-inf', max: '+inf' } as const;
   const index: Plan = [
-    [{ key: KEYS.index(null), kind: 'newest', queue: undefined, range: { min: from ?? '-inf', max: to ?? '+inf' } }],
+    [{ key: KEYS.index(null), kind: byTime, queue: undefined, range: { min: from ?? '-inf', max: to ?? '+inf' } }],
   ];
   const [only, ...others] = states ?? [];
   if (only === undefined || others.length > 0) {
-    if (worker === undefined || to !== undefined) return index;
+    // The oldest have all been started; of the newest many may wait that no worker has seen.
+    const started = worker !== undefined || order === 'longest_run';
+    if (!started || to !== undefined || order === 'oldest') return index;
     return [
       each(KEYS.active, 'list'),
       [...each(KEYS.completed, 'newest', ended), ...each(KEYS.failed, 'newest', ended)],
@@ -61,13 +66,13 @@ export function planSearch({ states, queues, worker, from, to }: Wanted): Plan {
     case 'RETRY':
       return [each(KEYS.delayed, 'next'), each(KEYS.prioritized, 'next')];
     case 'PENDING':
-      return to === undefined && from === undefined
+      return (to === undefined && from === undefined) || order === 'oldest'
         ? [each(KEYS.waiting, 'list'), each(KEYS.prioritized, 'next')]
         : index;
     case 'SUCCESS':
-      return to === undefined ? [each(KEYS.completed, 'newest', ended)] : index;
+      return to === undefined ? [each(KEYS.completed, byTime, ended)] : index;
     case 'FAILURE':
-      return to === undefined ? [each(KEYS.failed, 'newest', ended)] : index;
+      return to === undefined ? [each(KEYS.failed, byTime, ended)] : index;
     default:
       return index;
   }
@@ -85,7 +90,7 @@ async function readStream(
   count: number,
 ): Promise<Entry[]> {
   const { key, kind, queue, range } = stream;
-  const named = (member: string) => (queue === undefined ? member : `${queue}:${member}`);
+  const named = (member: string) => (queue === undefined ? member : taskMember(queue, member));
   if (kind === 'list') {
     const ids = await redis.lrange(key, done, done + count - 1);
     return ids.map((id, index) => ({ stream: 0, score: -(done + index), member: named(id) }));
@@ -154,5 +159,3 @@ function parse(cursor: string): unknown {
     return undefined;
   }
 }
-
-export const ALL_QUEUES: readonly QueueName[] = KIND_NAMES.map((kind) => KINDS[kind].queue);

@@ -1,29 +1,27 @@
 import type { Job } from 'bullmq';
 import { KIND_NAMES, KINDS, type Kind, kindOfQueue } from '../contract/kinds.ts';
-import { DEFAULT_MAX_DETECTIONS, DEFAULT_PRIORITY, type TaskOptions } from '../contract/options.ts';
 import type { TaskResult } from '../contract/results.ts';
 import { RunningProgress } from '../contract/running-progress.ts';
 import { JobData, type Progress, type Task, type TaskState } from '../contract/task.ts';
-import { parseFailure } from './failure.ts';
+import { AppError } from '../errors.ts';
+import { OTHER_VERSION_SENTENCE, parseFailure } from './failure.ts';
+import { whyUnreadable } from './sealed-jobs.ts';
 
 /** How a job that has not ended stands in BullMQ. */
 export type OpenState = 'waiting' | 'active' | 'delayed';
 
 const isoTime = (ms: number | undefined) => (ms === undefined ? undefined : new Date(ms).toISOString());
 
-/** What a task shows whose job was written by another version of the service, or with another key. */
-export const UNKNOWN_OPTIONS: TaskOptions = {
-  model: 'unknown',
-  confidence: 0,
-  nms: 0,
-  max_detections: DEFAULT_MAX_DETECTIONS,
-  annotate: 'false',
-  priority: DEFAULT_PRIORITY,
-};
-
-/** What a job carries; undefined where another version of the service wrote it. */
+/** What a job carries; undefined where another version of the service wrote it, or the key to it is missing. */
 export function readJobData(job: Job): JobData | undefined {
   return JobData.safeParse(job.data).data;
+}
+
+/** Why what the job carries, or its result, cannot be read here; undefined where all can. */
+export function unreadablePart(job: Job): AppError | undefined {
+  const why = whyUnreadable(job.returnvalue) ?? whyUnreadable(job.data);
+  if (why !== undefined || readJobData(job) !== undefined) return why;
+  return new AppError('INTERNAL', OTHER_VERSION_SENTENCE);
 }
 
 function statusSentence(state: TaskState, kind: Kind, media: string): string {
@@ -81,12 +79,14 @@ export function viewTask(job: Job, open: OpenState, position?: number): Task {
   const data = readJobData(job);
   const kind = data?.kind ?? kindOfQueue(job.queueName) ?? KIND_NAMES[0];
   const media = data?.media ?? job.name;
+  const unreadable = unreadablePart(job);
   const base = {
     task_id: job.id ?? '',
     queue: KINDS[kind].queue,
     attempts: job.attemptsStarted,
     created_at: new Date(job.timestamp).toISOString(),
-    options: data?.options ?? UNKNOWN_OPTIONS,
+    options: data?.options ?? null,
+    ...(unreadable === undefined ? {} : { unreadable: { error_code: unreadable.code, message: unreadable.message } }),
   };
   const started = {
     ...(job.processedBy === undefined ? {} : { worker: job.processedBy }),
@@ -101,6 +101,8 @@ export function viewTask(job: Job, open: OpenState, position?: number): Task {
   }
   const finished = { ...base, ...started, finished_at: isoTime(job.finishedOn) ?? base.created_at };
   const returned: unknown = job.returnvalue;
+  const why = whyUnreadable(returned);
+  if (why !== undefined) return { ...finished, state: 'SUCCESS', status: why.message };
   if (returned !== null && returned !== undefined) {
     return {
       ...finished,

@@ -1,15 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
+import { KIND_NAMES, KINDS, type Kind } from '../contract/kinds.ts';
 import { isFinished, type Task, type TaskState } from '../contract/task.ts';
 import { AppError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import type { Keyring } from '../sealing/keyring.ts';
+import { parseName } from '../storage/names.ts';
+import { announceEnd } from './cancellations.ts';
 import type { EndedListener } from './ended.ts';
-import { CHANNELS, KEYS } from './keys.ts';
+import { queueUnavailable, taskNotFound } from './failure.ts';
+import { CHANNELS, KEYS, readTaskMember } from './keys.ts';
 import type { Queues } from './queues.ts';
+import { countRevoked } from './statistics.ts';
 import { listTasks } from './task-list.ts';
-import { lookUpTasks, ownerOf, revokedRecord } from './task-lookup.ts';
+import { type Found, lookUpTasks, ownerOf, revokedRecord } from './task-lookup.ts';
 import type { Submission, Submitted, TaskService } from './task-service.ts';
 import { submitTasks } from './task-submission.ts';
 import { hasEnded, readJobData, revokedTask } from './task-view.ts';
@@ -30,22 +34,20 @@ if redis.call('HEXISTS', KEYS[1], 'finishedOn') == 1 then return 'ended' end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
 return 'set'`;
 
-const notFound = () => new AppError('TASK_NOT_FOUND', 'There is no such task, or its result has expired.');
-
 const alreadyEnded = (state: TaskState) => new AppError('TASK_FINISHED', `The task has already ended (${state}).`);
 
-const unavailable = (cause: unknown) =>
-  new AppError('QUEUE_UNAVAILABLE', 'The task queue cannot be reached at the moment. Try again shortly.', {
-    retryAfterSeconds: 5,
-    cause,
-  });
+/** @throws AppError INTERNAL where the task has a result that cannot be read */
+function readable({ task, unreadable }: Found): Task {
+  if (unreadable !== undefined && task.state === 'SUCCESS' && task.result === undefined) throw unreadable;
+  return task;
+}
 
 /** Turns a fault of the connection into the contract's answer; the service's own errors pass. */
 async function orUnavailable<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    throw error instanceof AppError ? error : unavailable(error);
+    throw error instanceof AppError ? error : queueUnavailable(error);
   }
 }
 
@@ -65,8 +67,15 @@ export function createTaskService(
 
   async function get(taskId: string, owner: string | null, kind?: Kind): Promise<Task> {
     const found = await lookup.load(taskId, owner, kind);
-    if (found === undefined) throw notFound();
+    if (found === undefined) throw taskNotFound();
     return found.task;
+  }
+
+  /** A task that ended well without anybody here being able to read how is an error, not a result. */
+  async function getReadable(taskId: string, owner: string | null): Promise<Task> {
+    const found = await lookup.load(taskId, owner);
+    if (found === undefined) throw taskNotFound();
+    return readable(found);
   }
 
   /** @param ahead tasks that may be on their way into the queue */
@@ -106,11 +115,17 @@ export function createTaskService(
     return false;
   }
 
-  async function cancel(taskId: string, owner: string | null): Promise<{ files: string[] }> {
+  /** Files that are about to be removed belong to no task any more. */
+  async function forgetFiles(names: readonly string[]): Promise<void> {
+    const bases = new Set(names.flatMap((name) => parseName(name)?.base ?? []));
+    if (bases.size > 0) await redis.del(...[...bases].map((base) => KEYS.file(base)));
+  }
+
+  async function cancel(taskId: string, owner: string | null): Promise<{ files: string[]; already: boolean }> {
     const found = await lookup.load(taskId, owner);
-    if (found === undefined) throw notFound();
+    if (found === undefined) throw taskNotFound();
     const { task, stored } = found;
-    if (task.state === 'REVOKED') return { files: [] };
+    if (task.state === 'REVOKED') return { files: [], already: true };
     if (isFinished(task.state) || stored === undefined) throw alreadyEnded(task.state);
     const { kind, job } = stored;
     const outcome = await redis.eval(
@@ -121,21 +136,18 @@ export function createTaskService(
       revokedRecord(settings.keyring, ownerOf(job), revokedTask(task, new Date())),
       settings.resultTtlSeconds + REVOKED_MARGIN_SECONDS,
     );
-    if (outcome === 'missing') throw notFound();
+    if (outcome === 'missing') throw taskNotFound();
     if (outcome === 'ended') throw alreadyEnded((await get(taskId, owner)).state);
     const data = readJobData(job);
     const files = data === undefined ? [] : [data.file.name, ...(data.annotated === null ? [] : [data.annotated])];
     if ((await queues[kind].remove(taskId)) === 1) {
-      // A worker counts those that it stops itself.
-      await Promise.all([
-        redis.publish(CHANNELS.ended, taskId),
-        redis.hincrby(KEYS.statistics(job.queueName), 'revoked', 1),
-      ]);
-      return { files };
+      await Promise.all([announceEnd(redis, taskId), countRevoked(redis, KINDS[kind].queue), forgetFiles(files)]);
+      return { files, already: false };
     }
     const stopped = await stopRunning(taskId, kind);
     log.info({ taskId, stopped }, 'task cancelled while it ran');
-    return { files: stopped ? files : [] };
+    if (stopped) await forgetFiles(files);
+    return { files: stopped ? files : [], already: false };
   }
 
   /** Waits for the announcement of the task's end, for so many ms at most. */
@@ -176,14 +188,14 @@ export function createTaskService(
 
   async function findByFile(base: string): Promise<Task | undefined> {
     const member = await redis.get(KEYS.file(base));
-    const taskId = member?.split(':')[1];
-    return taskId === undefined ? undefined : (await lookup.load(taskId, null))?.task;
+    const found = member === null ? undefined : await lookup.load(readTaskMember(member).taskId, null);
+    return found && readable(found);
   }
 
   return {
     checkCapacity: (kind) => orUnavailable(() => checkCapacity(kind)),
     submit: (submission) => orUnavailable(() => submitWhereRoom(submission)),
-    get: (taskId, owner) => orUnavailable(() => get(taskId, owner)),
+    get: (taskId, owner) => orUnavailable(() => getReadable(taskId, owner)),
     list: (query) => orUnavailable(() => listTasks(redis, lookup, query)),
     cancel: (taskId, owner) => orUnavailable(() => cancel(taskId, owner)),
     waitForEnd: (...asked) => orUnavailable(() => waitForEnd(...asked)),

@@ -1,11 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync, readlinkSync } from 'node:fs';
-import { hostname } from 'node:os';
 import process from 'node:process';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import type { Kind } from '../contract/kinds.ts';
-import { identifyProcess } from '../process-identity.ts';
+import { identifyMachine, identifyProcess, stillRuns } from '../process-identity.ts';
 import { KEYS } from './keys.ts';
 
 /** A number stays taken for so long after its worker's last word. */
@@ -19,7 +17,9 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1`;
 
+/** Begins with a write that takes no memory, so that a worker also lives where Redis has none left. */
 const RENEW_SCRIPT = `
+redis.call('DEL', KEYS[2])
 redis.call('SET', KEYS[2], '1', 'PX', ARGV[3])
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
@@ -42,31 +42,16 @@ export type WorkerLease = {
   release(): Promise<void>;
 };
 
-function readOr(read: () => string, fallback: string): string {
-  try {
-    return read().trim();
-  } catch {
-    return fallback;
-  }
-}
-
-/** Names the space in which a process number means one process: a machine since its start, or one container in it. */
-function machineIdentity(): string {
-  const boot = readOr(() => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8'), '');
-  const processes = readOr(() => readlinkSync('/proc/self/ns/pid'), '');
-  return [hostname(), boot, processes].join(' ');
-}
-
 /** True where the holder was a process beside this one and is no more: nobody needs to wait for its lease to run out. */
 function isKnownDead(record: string, machine: string): boolean {
   const holder = Holder.safeParse(JSON.parse(record)).data;
-  return holder !== undefined && holder.machine === machine && identifyProcess(holder.pid) !== holder.process;
+  return holder !== undefined && holder.machine === machine && !stillRuns(holder.pid, holder.process);
 }
 
 /** Takes the lowest free worker number of a kind, so that names and log files stay the same over restarts. */
 export async function takeWorkerLease(redis: Redis, kind: Kind): Promise<WorkerLease> {
   const id = randomUUID();
-  const machine = machineIdentity();
+  const machine = identifyMachine();
   const holder = JSON.stringify({ id, machine, pid: process.pid, process: identifyProcess(process.pid) ?? '' });
 
   async function take(key: string): Promise<boolean> {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
+import { ActionOutcome } from '../contract/admin.ts';
 import type { Logger } from '../log.ts';
 import { CHANNELS, KEYS } from './keys.ts';
 
@@ -14,11 +15,7 @@ export const WorkerOrder = z.discriminatedUnion('do', [
 ]);
 export type WorkerOrder = z.infer<typeof WorkerOrder>;
 
-const Sealed = z.object({ id: z.string(), worker: z.string(), by: z.string(), order: WorkerOrder });
-
-/** How an order went, with a sentence that says why where it was not obeyed. */
-export const OrderOutcome = z.object({ applied: z.boolean(), message: z.string() });
-export type OrderOutcome = z.infer<typeof OrderOutcome>;
+const AddressedOrder = z.object({ id: z.string(), worker: z.string(), by: z.string(), order: WorkerOrder });
 
 /** How long one waits for the worker's answer. */
 const ANSWER_LIMIT_MS = 1900;
@@ -35,14 +32,16 @@ export async function giveOrder(
   workerId: string,
   order: WorkerOrder,
   by: string,
-): Promise<OrderOutcome | undefined> {
+): Promise<ActionOutcome | undefined> {
   const id = randomUUID();
   await redis.publish(CHANNELS.orders, JSON.stringify({ id, worker: workerId, by, order }));
   const until = Date.now() + ANSWER_LIMIT_MS;
   while (Date.now() < until) {
     await sleep(LOOK_EVERY_MS);
-    const reply = await redis.getdel(KEYS.orderReply(id));
-    if (reply !== null) return OrderOutcome.parse(JSON.parse(reply));
+    const late = new AbortController();
+    const inTime = sleep(Math.max(1, until - Date.now()), null, { signal: late.signal }).catch(() => null);
+    const reply = await Promise.race([redis.get(KEYS.orderReply(id)), inTime]).finally(() => late.abort());
+    if (reply !== null) return ActionOutcome.parse(JSON.parse(reply));
   }
   return undefined;
 }
@@ -52,15 +51,15 @@ export async function obeyOrders(
   redis: Redis,
   subscriber: Redis,
   workerId: string,
-  obey: (order: WorkerOrder, by: string) => OrderOutcome | Promise<OrderOutcome>,
+  obey: (order: WorkerOrder, by: string) => ActionOutcome | Promise<ActionOutcome>,
   log: Logger,
 ): Promise<void> {
   let last: Promise<unknown> = Promise.resolve();
 
   async function handle(text: string): Promise<void> {
-    const sealed = Sealed.safeParse(JSON.parse(text)).data;
-    if (sealed === undefined || sealed.worker !== workerId) return;
-    const { id, by, order } = sealed;
+    const addressed = AddressedOrder.safeParse(JSON.parse(text)).data;
+    if (addressed === undefined || addressed.worker !== workerId) return;
+    const { id, by, order } = addressed;
     const outcome = await obey(order, by);
     log.info({ order, by, ...outcome }, 'order from the dashboard');
     await redis.set(KEYS.orderReply(id), JSON.stringify(outcome), 'EX', REPLY_SECONDS);

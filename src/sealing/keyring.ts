@@ -15,6 +15,7 @@ export type Keyring = {
   fingerprint(key: SealingKey): string;
 };
 
+/** Length of what {@link newSalt} makes. */
 export const SALT_BYTES = 32;
 
 /** What a client reads where a key is missing. */
@@ -28,6 +29,7 @@ export function damaged(hint: string, cause?: unknown): AppError {
   return new AppError('INTERNAL', DAMAGED_SENTENCE, { cause: new Error(hint, { cause }) });
 }
 
+/** Random bytes for one value or file, stored beside it. */
 export function newSalt(): Buffer {
   return randomBytes(SALT_BYTES);
 }
@@ -41,6 +43,7 @@ export function deriveKey(key: SealingKey, salt: Uint8Array, purpose: string, by
   return Buffer.from(hkdfSync('sha256', key.secret, salt, `recognize ${purpose}`, bytes));
 }
 
+/** @param keys the one that encrypts first; none: nothing is encrypted */
 export function createKeyring(keys: readonly SealingKey[]): Keyring {
   const byId = new Map(keys.map((key) => [key.id, key]));
   const ids = [...byId.keys()];

@@ -24,6 +24,7 @@ const TRIES = 3;
 /** How long a start waits for the bucket, in ms. */
 const START_PATIENCE_MS = 5000;
 
+/** A client that gives up on a silent store; nothing is asked of it yet. */
 export function connectBucket({ endpoint, forcePathStyle, region, credentials }: BucketSettings): S3Client {
   return new S3Client({
     ...(endpoint === undefined ? {} : { endpoint }),

@@ -8,7 +8,9 @@ import {
   GetObjectCommand,
   HeadObjectCommand,
   ListMultipartUploadsCommand,
+  type ListMultipartUploadsCommandOutput,
   ListObjectsV2Command,
+  type MultipartUpload,
   PutObjectCommand,
   type S3Client,
 } from '@aws-sdk/client-s3';
@@ -16,7 +18,8 @@ import { Upload } from '@aws-sdk/lib-storage';
 import pLimit from 'p-limit';
 import { StorageError } from '../errors.ts';
 import { statusOf } from './bucket-client.ts';
-import type { ObjectStore } from './object-store.ts';
+import { nameOfKey, parseName } from './names.ts';
+import type { ObjectInfo, ObjectStore } from './object-store.ts';
 import { unlessSilent } from './unless-silent.ts';
 
 /** Larger objects are written in parts of this size, the least that S3 takes; each part is tried again by itself. */
@@ -30,20 +33,18 @@ const PARTS_AT_ONCE = 2;
 const PATIENCE_MS = 10_000;
 const SLOWEST_BYTES_PER_MS = 250;
 
-/** How long a probe for writing holds, in ms: a good one and a bad one. */
-const GOOD_PROBE_MS = 10_000;
-const BAD_PROBE_MS = 2000;
-
 /** A listing is paid for by the thousand. */
 const LIST_EVERY_SECONDS = 600;
 
 const PROBE = 'probe';
 
+/** Statuses of stores that do not know multipart listings, or do not let us have them. */
+const CANNOT_TELL = new Set([400, 403, 404, 405, 501]);
+
 /** Objects of a bucket whose keys begin with `prefix`. */
 export function openBucketStore(client: S3Client, bucket: string, prefix: string): ObjectStore {
   const uploads = pLimit(UPLOADS_AT_ONCE);
   const target = (key: string) => ({ Bucket: bucket, Key: `${prefix}${key}` });
-  let probe: { at: number; outcome: Promise<void>; good: boolean } | undefined;
 
   /**
    * One request, with a limit to its time.
@@ -125,6 +126,26 @@ export function openBucketStore(client: S3Client, bucket: string, prefix: string
     } while (token !== undefined);
   }
 
+  /** Uploads in parts that have not come to an end; none where the store cannot tell, its own rules have to do then. */
+  async function* brokenOff(): AsyncGenerator<MultipartUpload> {
+    let next: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } | undefined = {};
+    while (next !== undefined) {
+      const page: ListMultipartUploadsCommandOutput | undefined = await ask('listing', undefined, 0, (abortSignal) =>
+        client
+          .send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: prefix, ...next }), { abortSignal })
+          .catch((error: unknown) => {
+            if (CANNOT_TELL.has(statusOf(error) ?? 0)) return undefined;
+            throw error;
+          }),
+      );
+      yield* page?.Uploads ?? [];
+      next =
+        page?.IsTruncated === true
+          ? { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker }
+          : undefined;
+    }
+  }
+
   async function* list(beginning: string): AsyncGenerator<{ key: string; modifiedAt: Date }> {
     for await (const page of pages(beginning)) {
       for (const { Key = '', LastModified } of page) {
@@ -139,6 +160,17 @@ export function openBucketStore(client: S3Client, bucket: string, prefix: string
     );
   }
 
+  async function info(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
+    const head = await ask('looking for an object', signal, 0, (abortSignal) =>
+      client.send(new HeadObjectCommand(target(key)), { abortSignal }).catch((error: unknown) => {
+        if (statusOf(error) === 404) return undefined;
+        throw error;
+      }),
+    );
+    if (head === undefined) return undefined;
+    return { bytes: head.ContentLength ?? 0, modifiedAt: head.LastModified ?? new Date(0) };
+  }
+
   return {
     localPath: undefined,
     listEverySeconds: LIST_EVERY_SECONDS,
@@ -150,16 +182,7 @@ export function openBucketStore(client: S3Client, bucket: string, prefix: string
       await rm(path, { force: true });
     },
     write: (key, content, bytes, signal) => write(key, () => content, bytes, signal),
-    async info(key, signal) {
-      const head = await ask('looking for an object', signal, 0, (abortSignal) =>
-        client.send(new HeadObjectCommand(target(key)), { abortSignal }).catch((error: unknown) => {
-          if (statusOf(error) === 404) return undefined;
-          throw error;
-        }),
-      );
-      if (head === undefined) return undefined;
-      return { bytes: head.ContentLength ?? 0, modifiedAt: head.LastModified ?? new Date(0) };
-    },
+    info,
     async *read(key, from, to, signal) {
       if (from >= to) return;
       const answer = await ask('reading', signal, 0, (abortSignal) =>
@@ -194,25 +217,18 @@ export function openBucketStore(client: S3Client, bucket: string, prefix: string
       return keys;
     },
     list: () => list(''),
-    checkWritable() {
-      const age = performance.now() - (probe?.at ?? Number.NEGATIVE_INFINITY);
-      if (probe !== undefined && age < (probe.good ? GOOD_PROBE_MS : BAD_PROBE_MS)) return probe.outcome;
-      const started = { at: performance.now(), outcome: writeProbe(), good: true };
-      probe = started;
-      started.outcome.catch(() => {
-        started.good = false;
-        started.at = performance.now();
-      });
-      return started.outcome;
+    checkWritable: writeProbe,
+    async checkReadable() {
+      await info(PROBE);
+      return true;
     },
     async sweepParts(olderThanSeconds) {
       const before = Date.now() - olderThanSeconds * 1000;
       let removed = 0;
-      const found = await ask('listing', undefined, 0, (abortSignal) =>
-        client.send(new ListMultipartUploadsCommand({ Bucket: bucket, Prefix: prefix }), { abortSignal }),
-      ).catch(() => undefined); // not every store can tell; the bucket's own rules have to do then
-      for (const { Key, UploadId, Initiated } of found?.Uploads ?? []) {
-        if (Key === undefined || UploadId === undefined || Number(Initiated ?? Date.now()) > before) continue;
+      for await (const { Key = '', UploadId, Initiated } of brokenOff()) {
+        // Others may keep files in the same bucket.
+        const isOurs = parseName(nameOfKey(Key.slice(prefix.length))) !== undefined;
+        if (!isOurs || UploadId === undefined || Number(Initiated ?? Date.now()) > before) continue;
         await ask('removing', undefined, 0, (abortSignal) =>
           client.send(new AbortMultipartUploadCommand({ Bucket: bucket, Key, UploadId }), { abortSignal }),
         );
@@ -220,5 +236,6 @@ export function openBucketStore(client: S3Client, bucket: string, prefix: string
       }
       return removed;
     },
+    close: () => client.destroy(),
   };
 }

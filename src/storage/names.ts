@@ -10,10 +10,12 @@ export function newBase(): string {
   return randomBytes(16).toString('hex');
 }
 
+/** Name of an upload. */
 export function originalName(base: string, extension: string): string {
   return `${base}.${extension}`;
 }
 
+/** Name of the copy with the boxes drawn in. */
 export function annotatedName(base: string, extension: string): string {
   return `${base}_annotated.${extension}`;
 }
@@ -34,6 +36,19 @@ export function derivedNames(base: string): string[] {
 /** Where the sync mode keeps the result that an annotated copy is drawn from; never served. */
 export function sidecarName(base: string): string {
   return `${base}.json`;
+}
+
+/** Ending of encrypted files. What was stored before there was a key has none and stays readable. */
+const SEALED_ENDING = '.sealed';
+
+/** Under what the store keeps a file. */
+export function keyOf(name: string, sealed: boolean): string {
+  return sealed ? `${name}${SEALED_ENDING}` : name;
+}
+
+/** The name of the file that the store keeps under a key. */
+export function nameOfKey(key: string): string {
+  return key.endsWith(SEALED_ENDING) ? key.slice(0, -SEALED_ENDING.length) : key;
 }
 
 /** Undefined for a name that this service cannot have made. */

@@ -25,6 +25,10 @@ export type ObjectStore = {
   list(): AsyncGenerator<{ key: string; modifiedAt: Date }>;
   /** @throws where nothing can be written */
   checkWritable(): Promise<void>;
+  /** Whether there is such a store to be seen from here; asks for no right to write. @throws where it does not answer */
+  checkReadable(): Promise<boolean>;
   /** Removes what is left of writes that broke off so long ago. Returns how many. */
   sweepParts(olderThanSeconds: number): Promise<number>;
+  /** Ends its connections. */
+  close(): void;
 };

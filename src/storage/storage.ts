@@ -9,7 +9,7 @@ import { type Keyring, NO_KEYS } from '../sealing/keyring.ts';
 import { type FileSeal, HEADER_BYTES, openSeal, readSealed, sealedBytes, sealFile } from '../sealing/sealed-file.ts';
 import type { BucketSettings } from './bucket-client.ts';
 import { openFolderStore } from './folder-store.ts';
-import { derivedNames, parseName } from './names.ts';
+import { derivedNames, keyOf, nameOfKey, parseName } from './names.ts';
 import type { ObjectInfo, ObjectStore } from './object-store.ts';
 import { openWorkspace, type Workspace } from './workspace.ts';
 
@@ -31,7 +31,7 @@ export type LocalFile = { path: string; release(): Promise<void> };
  * encrypted. Methods throw StorageError where the store does not answer, the signal's reason when that aborts, and
  * AppError INTERNAL for files that are encrypted with a missing key or damaged.
  */
-export type Storage = Pick<Workspace, 'temporaryPath' | 'discard' | 'discardOf'> & {
+export type Storage = Pick<Workspace, 'temporaryPath' | 'discard' | 'discardOf' | 'discardOrphans'> & {
   /** Whether {@link Storage.fetch} makes copies: something may lie about after a kill. */
   readonly copies: boolean;
   /** For how many seconds a look through all files is not to be repeated. */
@@ -55,20 +55,20 @@ export type Storage = Pick<Workspace, 'temporaryPath' | 'discard' | 'discardOf'>
   stored(): AsyncGenerator<StoredInfo>;
   /** Removes what was being written and nobody has written to for so long. Returns how many. */
   sweepTemporary(olderThanSeconds: number): Promise<number>;
+  /** Ends connections to the store. */
+  close(): void;
 };
 
-/** Ending of encrypted files. What was stored before there was a key has none and stays readable. */
-const SEALED_ENDING = '.sealed';
-
-const keyOf = (name: string, sealed: boolean) => (sealed ? `${name}${SEALED_ENDING}` : name);
-
-const withoutEnding = (key: string) => (key.endsWith(SEALED_ENDING) ? key.slice(0, -SEALED_ENDING.length) : key);
+/** A file that is opened only once somebody reads it: what waits for its turn may never get it. */
+async function* contentOf(path: string): AsyncGenerator<Uint8Array> {
+  yield* createReadStream(path) as AsyncIterable<Uint8Array>;
+}
 
 type Found = { key: string; sealed: boolean; info: ObjectInfo };
 
 function composeStorage(store: ObjectStore, workspace: Workspace, keyring: Keyring): Storage {
   const { current } = keyring;
-  const { temporaryPath, discard, discardOf } = workspace;
+  const { temporaryPath, discard, discardOf, discardOrphans } = workspace;
 
   function known(name: string): string {
     if (parseName(name) === undefined) throw new Error('not the name of a stored file');
@@ -122,6 +122,7 @@ function composeStorage(store: ObjectStore, workspace: Workspace, keyring: Keyri
     temporaryPath,
     discard,
     discardOf,
+    discardOrphans,
     copies: store.localPath === undefined || current !== undefined,
     listEverySeconds: store.listEverySeconds,
     async commit(path, name, signal) {
@@ -129,7 +130,7 @@ function composeStorage(store: ObjectStore, workspace: Workspace, keyring: Keyri
       const { size } = await stat(path).catch((error: unknown) => {
         throw new StorageError('the file could not be stored', { cause: error });
       });
-      const content = sealFile(current, known(name), createReadStream(path), size);
+      const content = sealFile(current, known(name), contentOf(path), size);
       await store.write(keyOf(name, true), content, sealedBytes(size), signal);
       await discard(path);
     },
@@ -159,27 +160,29 @@ function composeStorage(store: ObjectStore, workspace: Workspace, keyring: Keyri
     },
     async *stored() {
       for await (const { key, modifiedAt } of store.list()) {
-        const name = withoutEnding(key);
+        const name = nameOfKey(key);
         if (parseName(name) !== undefined) yield { name, ageSeconds: (Date.now() - modifiedAt.getTime()) / 1000 };
       }
     },
     async sweepTemporary(olderThanSeconds) {
       return (await workspace.sweep(olderThanSeconds)) + (await store.sweepParts(olderThanSeconds));
     },
+    close: () => store.close(),
   };
 }
 
-function makeFolders(...folders: string[]): void {
+/** @throws StartError that names what to set */
+function makeOwnFolder(folder: string, what: string, settings: string): void {
   try {
     // What people send is for this service alone.
-    for (const folder of folders) makeFolder(folder, 0o700);
+    makeFolder(folder, 0o700);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    throw new StartError(
-      `The folder for uploads cannot be made (${code}). Set DATA_DIR, UPLOAD_FOLDER or TMP_DIR to others.`,
-    );
+    throw new StartError(`The folder for ${what} cannot be made (${code}). Set ${settings} to another.`);
   }
 }
+
+const makeTemporaryFolder = (folder: string) => makeOwnFolder(folder, 'temporary files', 'TMP_DIR');
 
 /** Files in a local folder; temporary ones in another, best on the same volume. Makes both where they are missing. */
 export async function openLocalStorage(
@@ -187,7 +190,8 @@ export async function openLocalStorage(
   temporaryFolder: string,
   keyring: Keyring = NO_KEYS,
 ): Promise<Storage> {
-  makeFolders(folder, temporaryFolder);
+  makeOwnFolder(folder, 'uploads', 'UPLOAD_FOLDER or DATA_DIR');
+  makeTemporaryFolder(temporaryFolder);
   return composeStorage(openFolderStore(folder), openWorkspace(temporaryFolder), keyring);
 }
 
@@ -210,15 +214,18 @@ async function connect(settings: BucketSettings, log?: Logger): Promise<ObjectSt
 export async function openStorage(settings: StorageSettings, keyring: Keyring, log: Logger): Promise<Storage> {
   const { folder, temporaryFolder, bucket } = settings;
   if (bucket === undefined) return openLocalStorage(folder, temporaryFolder, keyring);
-  makeFolders(temporaryFolder);
+  makeTemporaryFolder(temporaryFolder);
   return composeStorage(await connect(bucket, log), openWorkspace(temporaryFolder), keyring);
 }
+
+export type StoredFiles = Pick<Storage, 'open' | 'removeAll' | 'close'> & Pick<ObjectStore, 'checkReadable'>;
 
 /** What is stored, for one who stores nothing: a folder that this machine does not have is an empty one. */
 export async function openStoredFiles(
   { folder, temporaryFolder, bucket }: StorageSettings,
   keyring: Keyring,
-): Promise<Pick<Storage, 'open' | 'removeAll'>> {
+): Promise<StoredFiles> {
   const store = bucket === undefined ? openFolderStore(folder) : await connect(bucket);
-  return composeStorage(store, openWorkspace(temporaryFolder), keyring);
+  const { open, removeAll, close } = composeStorage(store, openWorkspace(temporaryFolder), keyring);
+  return { open, removeAll, close, checkReadable: store.checkReadable };
 }

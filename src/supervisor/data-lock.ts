@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StartError } from '../errors.ts';
 import { makeFolder } from '../make-folder.ts';
-import { identifyProcess } from '../process-identity.ts';
+import { identifyProcess, stillRuns } from '../process-identity.ts';
 
 const ATTEMPTS = 20;
 const PAUSE_MS = 25;
@@ -18,12 +18,6 @@ function codeOf(error: unknown): string | undefined {
 function parseOwner(text: string): Owner | undefined {
   const [pid, started] = text.trim().split(' ');
   return pid !== undefined && /^[1-9]\d*$/.test(pid) ? { pid: Number(pid), started: started ?? '' } : undefined;
-}
-
-/** Whether the process that wrote the lock still runs; its number may have gone to another process since. */
-function isAlive({ pid, started }: Owner): boolean {
-  const identity = identifyProcess(pid);
-  return identity !== undefined && (identity === started || identity === '' || started === '');
 }
 
 /** Moves a stale lock away; puts it back if another start has replaced it in between. */
@@ -68,7 +62,7 @@ export async function lockDataFolder(folder: string): Promise<{ release(): Promi
       }
       const text = await readFile(path, 'utf8').catch(() => '');
       const owner = parseOwner(text);
-      if (owner !== undefined && isAlive(owner)) {
+      if (owner !== undefined && stillRuns(owner.pid, owner.started)) {
         throw new StartError(
           `Recognize already runs on this data folder (process ${owner.pid}). Stop it, or set DATA_DIR to another folder.`,
         );

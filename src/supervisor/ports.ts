@@ -1,25 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { StartError } from '../errors.ts';
-
-/** A port to listen on, on all addresses where `host` is undefined, and the names of the settings that choose it. */
-export type WantedPort = { host: string | undefined; port: number; portSetting: string; hostSetting?: string };
-
-function explain({ host, port, portSetting, hostSetting }: WantedPort, code: string | undefined): string {
-  const where = host === undefined ? '' : ` on ${host}`;
-  switch (code) {
-    case 'EADDRINUSE':
-      return `Port ${port}${where} is taken. Set ${portSetting} to a free one.`;
-    case 'EACCES':
-      return `This user may not listen on port ${port}. Set ${portSetting} to another one.`;
-    case 'EADDRNOTAVAIL':
-    case 'ENOTFOUND':
-    case 'EAI_AGAIN':
-      return `${hostSetting ?? 'The host'} is "${host}", which is no address of this machine.`;
-    default:
-      return `Port ${port}${where} cannot be used (${code ?? 'unknown error'}). Set ${portSetting} to another one.`;
-  }
-}
+import { listen, type WantedPort } from '../listen.ts';
 
 /**
  * Listens for a moment, so that a taken port is told in one sentence before anything is started.
@@ -28,13 +10,7 @@ function explain({ host, port, portSetting, hostSetting }: WantedPort, code: str
  */
 export async function requireFreePort(wanted: WantedPort): Promise<void> {
   const server = createServer();
-  try {
-    const { host, port } = wanted;
-    server.listen({ port, exclusive: true, ...(host === undefined ? {} : { host }) });
-    await once(server, 'listening');
-  } catch (error) {
-    throw new StartError(explain(wanted, (error as NodeJS.ErrnoException).code));
-  }
+  await listen(server, wanted);
   server.close();
   await once(server, 'close');
 }

@@ -1,6 +1,6 @@
 import type { Logger } from '../log.ts';
-import { type EmbeddedRedis, startEmbeddedRedis } from '../queue/embedded-redis.ts';
 import { createBackoff } from './backoff.ts';
+import { type EmbeddedRedis, startEmbeddedRedis } from './embedded-redis.ts';
 
 /**
  * Starts the embedded Redis and starts it again, on the same data and under the same URL, whenever it dies.

@@ -2,10 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { createBackoff } from './backoff.ts';
-import { readReady } from './supervised.ts';
-
-/** What a process of ours ends with when a setting or a circumstance keeps it from starting. */
-export const START_ERROR_EXIT_CODE = 78;
+import { EXIT_RESTART, EXIT_WRONG_SETTING, readReady } from './supervised.ts';
 
 export type ServiceProcess = {
   role: string;
@@ -73,10 +70,13 @@ export function startServiceProcess({
       killGroup(started.pid);
       if (stopping) {
         gone.resolve();
-      } else if (reason.code === START_ERROR_EXIT_CODE && !wasReady) {
+      } else if (reason.code === EXIT_WRONG_SETTING && !wasReady) {
         stopping = true;
         gone.resolve();
         ready.reject(new StartError(`${role} could not start; the reason stands above.`));
+      } else if (reason.code === EXIT_RESTART && wasReady) {
+        log.info({ role }, 'ended as it was told to; starting it again');
+        launch();
       } else {
         const delayMs = backoff.nextDelayMs(performance.now() - since);
         log.error({ role, ...reason, restart_in_ms: delayMs }, 'ended; starting it again');

@@ -1,3 +1,9 @@
+/** sysexits' EX_CONFIG: what a process ends with when a setting or a circumstance keeps it from starting; it is not restarted. */
+export const EXIT_WRONG_SETTING = 78;
+
+/** sysexits' EX_TEMPFAIL: an operator wants the process started anew; whatever restarts failed processes does so, too. */
+export const EXIT_RESTART = 75;
+
 /** Tells the supervisor, where there is one, that this process does its work from now on. */
 export function reportReady(url?: string): void {
   // The callback takes the error of a supervisor that has just gone: `whenSupervisorGone` deals with that.

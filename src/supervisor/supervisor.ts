@@ -3,16 +3,16 @@ import { join } from 'node:path';
 import type { AutoscaleRules } from '../autoscale/policy.ts';
 import { type Config, childEnvironment } from '../config.ts';
 import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
+import { SUPERVISED_STOP_MS } from '../grace.ts';
+import type { WantedPort } from '../listen.ts';
 import type { Logger } from '../log.ts';
 import { lockDataFolder } from './data-lock.ts';
-import { browserUrl, requireDistinctPorts, requireFreePort, type WantedPort } from './ports.ts';
+import { browserUrl, requireDistinctPorts, requireFreePort } from './ports.ts';
 import { keepRedis } from './redis-keeper.ts';
 import { type ServiceProcess, startServiceProcess } from './service-process.ts';
 import { listenForStop } from './stop-signals.ts';
 import { createWorkerFleet } from './worker-fleet.ts';
 
-/** Over GRACE_PERIOD: what a worker takes to hand back what it could not finish. */
-const HAND_BACK_MS = 1300;
 const SLOW_START_MS = 20_000;
 
 type Plan = { role: string; ports: WantedPort[]; environment: Record<string, string> };
@@ -91,8 +91,9 @@ async function autoscaleRules({ autoscaleFile, worker }: Config, log: Logger): P
 
 /**
  * Runs the whole service: the embedded Redis where REDIS_URL is unset, web, one worker of each kind and the dashboard
- * (in sync mode web alone); with rules in AUTOSCALE_FILE further workers as they ask for. Starts again what dies. Resolves when SIGINT, SIGTERM or SIGHUP has ended all of it: first
- * the processes, each finishing what it does within GRACE_PERIOD, then Redis.
+ * (in sync mode web alone); with rules in AUTOSCALE_FILE further workers as they ask for. Starts again what dies.
+ * Resolves when SIGINT, SIGTERM or SIGHUP has ended all of it: first the processes, each finishing what it does within
+ * GRACE_PERIOD, then Redis.
  *
  * @throws StartError when the data folder or a port is taken, or when Redis or a process cannot start
  */
@@ -118,7 +119,7 @@ export async function runSupervisor(config: Config, log: Logger): Promise<void> 
     }
     if (signals.stop.aborted) return;
 
-    const shared = { RECOGNIZE_SUPERVISED: 'true', ...(redisUrl === undefined ? {} : { REDIS_URL: redisUrl }) };
+    const shared = redisUrl === undefined ? {} : { REDIS_URL: redisUrl };
     const start = (role: string, environment: Record<string, string>) =>
       startServiceProcess({
         role,
@@ -129,7 +130,7 @@ export async function runSupervisor(config: Config, log: Logger): Promise<void> 
     const { runAutoscaler } = rules === undefined ? {} : await import('../autoscale/run-autoscaler.ts');
     const processes = plans.map(({ role, environment }) => start(role, environment));
     const running = new Set(processes);
-    undo.push(() => stopAll([...running], config.worker.graceSeconds * 1000 + HAND_BACK_MS, signals.force, log));
+    undo.push(() => stopAll([...running], config.worker.graceSeconds * 1000 + SUPERVISED_STOP_MS, signals.force, log));
 
     const waitingFor = new Set(plans.map(({ role }) => role));
     const allReady = Promise.all(
@@ -149,7 +150,7 @@ export async function runSupervisor(config: Config, log: Logger): Promise<void> 
     if (rules !== undefined && runAutoscaler !== undefined) {
       // Only the first worker of a kind has HEALTH_PORT; an empty value also wins over .env.
       const further = (kind: Kind) => start(`worker:${kind}`, { HEALTH_PORT: '' });
-      const fleet = createWorkerFleet(further, running, config.worker.graceSeconds * 1000 + HAND_BACK_MS, log);
+      const fleet = createWorkerFleet(further, running, config.worker.graceSeconds * 1000 + SUPERVISED_STOP_MS, log);
       const autoscaler = runAutoscaler({ ...config.redis, url: redisUrl }, rules, fleet, log);
       undo.push(async () => (await autoscaler).stop());
     }

@@ -1,10 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
-
-/** Headers by which a proxy shows that it speaks for somebody else. */
-const PROXY_HEADERS = ['x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'forwarded', 'via'];
-
-const LOOPBACK_HOST = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/i;
+import { isCalledLoopback, isProxied } from '../own-machine.ts';
 
 /**
  * True for a caller on this machine that no proxy speaks for, unless proxies are believed. The name by which it calls
@@ -13,8 +9,8 @@ const LOOPBACK_HOST = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?$/i;
  * @param address of the caller, as the proxies say where they are believed
  */
 export function isOwnMachine(headers: IncomingHttpHeaders, address: string, believesProxies: boolean): boolean {
-  const proxied = PROXY_HEADERS.some((header) => headers[header] !== undefined);
-  if (!proxied && !LOOPBACK_HOST.test(headers.host ?? '')) return false;
+  const proxied = isProxied(headers);
+  if (!proxied && !isCalledLoopback(headers)) return false;
   if (proxied && !believesProxies) return false;
   return address === '::1' || /^(::ffff:)?127\./.test(address);
 }

@@ -22,7 +22,7 @@ import {
 } from '@opentelemetry/sdk-trace-node';
 import { BullMQOtel } from 'bullmq-otel';
 import type { Logger } from '../log.ts';
-import type { Tracing } from './tracing.ts';
+import type { Collector, Tracing } from './tracing.ts';
 
 const NAME = 'recognize';
 
@@ -55,9 +55,9 @@ function warnThrough(log: Logger): void {
 }
 
 /** See {@link startTracing}; once in a process. */
-export function openTracing(endpoint: string, service: string, log: Logger): Tracing {
+export function openTracing({ endpoint, headers }: Collector, service: string, log: Logger): Tracing {
   warnThrough(log);
-  const exporter = new OTLPTraceExporter({ url: `${endpoint.replace(/\/+$/, '')}/v1/traces` });
+  const exporter = new OTLPTraceExporter({ url: `${endpoint.replace(/\/+$/, '')}/v1/traces`, headers });
   const provider = new NodeTracerProvider({
     resource: resourceFromAttributes({
       'service.name': service,

@@ -4,6 +4,9 @@ import type { Logger } from '../log.ts';
 
 export type SpanAttributes = Record<string, string | number | boolean>;
 
+/** An OTLP collector: its base URL, e.g. `http://127.0.0.1:4318`, and HTTP headers that it wants to see. */
+export type Collector = { endpoint: string; headers: Record<string, string> };
+
 /** A part of a span, e.g. decoding, with the time that it took. */
 export type Stage = { name: string; ms: number };
 
@@ -33,15 +36,14 @@ export type Tracing = {
 /**
  * Traces to an OTLP collector over HTTP; undefined, with nothing loaded, where there is none.
  *
- * @param endpoint its base URL, e.g. `http://127.0.0.1:4318`
  * @param service name that the traces show
  */
 export async function startTracing(
-  endpoint: string | undefined,
+  collector: Collector | undefined,
   service: string,
   log: Logger,
 ): Promise<Tracing | undefined> {
-  if (endpoint === undefined) return undefined;
+  if (collector === undefined) return undefined;
   const { openTracing } = await import('./open-tracing.ts');
-  return openTracing(endpoint, service, log);
+  return openTracing(collector, service, log);
 }

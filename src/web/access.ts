@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Request, RequestHandler } from 'express';
 import type { Redis } from 'ioredis';
-import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
+import { type RateLimiterAbstract, RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
+import { addressGroup } from '../address-group.ts';
 import { AppError } from '../errors.ts';
+import { queueUnavailable } from '../queue/failure.ts';
 import { KEYS } from '../queue/keys.ts';
 import { bringsToken, isOwnMachine } from '../telemetry/metrics-access.ts';
 
@@ -18,7 +20,7 @@ const digest = (text: string) => createHash('sha256').update(text).digest('hex')
 
 function presentedKey(request: Request): string | undefined {
   const bearer = /^Bearer\s+(\S+)\s*$/i.exec(request.get('authorization') ?? '')?.[1];
-  return bearer ?? request.get('x-api-key');
+  return bearer ?? (request.get('x-api-key') || undefined);
 }
 
 /** Lets only known API keys pass and notes whose it was; without configured keys everybody passes. */
@@ -55,15 +57,21 @@ export function requireMetricsAccess(token: string | undefined): RequestHandler 
   };
 }
 
+/** So many points within so many seconds. */
+type Limit = { points: number; seconds: number };
+
+/** Counts in Redis for all web processes together, or for this one alone where there is none. */
+function createLimiter({ points, seconds }: Limit, redis: Redis | undefined): RateLimiterAbstract {
+  const options = { points, duration: seconds, keyPrefix: KEYS.rateLimit() };
+  return redis === undefined
+    ? new RateLimiterMemory(options)
+    : new RateLimiterRedis({ ...options, storeClient: redis });
+}
+
 /** At most so many detections per key, else per address; counted in Redis for all web processes together. */
-export function limitRate(
-  limit: { points: number; seconds: number } | undefined,
-  redis: Redis | undefined,
-): RequestHandler {
+export function limitRate(limit: Limit | undefined, redis: Redis | undefined): RequestHandler {
   if (limit === undefined) return (_request, _response, next) => next();
-  const options = { points: limit.points, duration: limit.seconds, keyPrefix: KEYS.rateLimit() };
-  const limiter =
-    redis === undefined ? new RateLimiterMemory(options) : new RateLimiterRedis({ ...options, storeClient: redis });
+  const limiter = createLimiter(limit, redis);
   return async (request, response, next) => {
     const headers = (state: RateLimiterRes) =>
       response.set({
@@ -72,14 +80,11 @@ export function limitRate(
         'RateLimit-Reset': String(Math.ceil(state.msBeforeNext / 1000)),
       });
     try {
-      headers(await limiter.consume(request.owner === null ? `ip:${request.ip}` : `key:${request.owner}`));
+      headers(
+        await limiter.consume(request.owner === null ? `ip:${addressGroup(request.ip ?? '')}` : `key:${request.owner}`),
+      );
     } catch (error) {
-      if (!(error instanceof RateLimiterRes)) {
-        throw new AppError('QUEUE_UNAVAILABLE', 'The task queue cannot be reached at the moment. Try again shortly.', {
-          retryAfterSeconds: 5,
-          cause: error,
-        });
-      }
+      if (!(error instanceof RateLimiterRes)) throw queueUnavailable(error);
       headers(error);
       throw new AppError('RATE_LIMITED', 'Too many requests. Try again later.', {
         retryAfterSeconds: Math.max(1, Math.ceil(error.msBeforeNext / 1000)),

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Request, RequestHandler, Response, Router } from 'express';
+import { json, type Request, type RequestHandler, type Response, type Router } from 'express';
 import type { Config } from '../config.ts';
 import { KIND_NAMES, KINDS, type Kind, MEDIA, type Media } from '../contract/kinds.ts';
 import type { TaskOptions } from '../contract/options.ts';
@@ -43,7 +43,7 @@ export type DetectDependencies = {
   log: Logger;
 };
 
-const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
+const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
 
 function readIdempotencyKey(request: Request): string | undefined {
   const key = request.get('idempotency-key')?.trim();
@@ -75,7 +75,7 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
     options: TaskOptions,
     gone: AbortSignal,
   ): Promise<{ file: StoredFile; annotated: string | null }> {
-    const header = await probeUpload(media, upload, { pixels: config.limits.imagePixels });
+    const header = await probeUpload(media, upload, { pixels: config.limits.imagePixels }, gone);
     const name = originalName(base, header.extension);
     await storage.commit(upload.path, name, gone).catch((error: unknown) => {
       // An answer that never came may have been a yes.
@@ -118,7 +118,17 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
       const idempotency =
         key === undefined ? undefined : { key, fingerprint: fingerprint(kind, media, asked, upload.sha256) };
       return {
-        submission: { kind, media, owner: request.owner, requestId: request.id, base, options, idempotency, ...stored },
+        submission: {
+          kind,
+          media,
+          owner: request.owner,
+          requestId: request.id,
+          base,
+          options,
+          idempotency,
+          ...stored,
+          discardFile: () => removeStored(stored.file.name),
+        },
         waitMs,
       };
     } catch (error) {
@@ -133,11 +143,7 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
     waitMs: number | undefined,
     response: Response,
   ): Promise<void> {
-    const { taskId, created } = await service.submit(submission).catch(async (error: unknown) => {
-      await removeStored(submission.file.name);
-      throw error;
-    });
-    if (!created) await removeStored(submission.file.name);
+    const { taskId, created } = await service.submit(submission);
     const { file, owner, kind } = submission;
     log.info(
       {
@@ -191,6 +197,8 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
           refuseTooLarge(config.limits.uploadBytes),
           ...dependencies.before,
           admit(kind, media),
+          // A form is expected: a body of JSON is read only to tell a broken one from one without a file.
+          json({ limit: '64kb' }),
           handler(kind, media),
         ],
       });

@@ -9,8 +9,15 @@ const LINGER_MS = 30_000;
 const LINGER_IDLE_MS = 5_000;
 
 /** States that the service is in for a while and says elsewhere, too: no fault to wake somebody up for each time. */
-const EXPECTED = new Set<ErrorCode>(['MODEL_UNAVAILABLE', 'QUEUE_UNAVAILABLE', 'QUEUE_FULL', 'TIMEOUT']);
+const EXPECTED = new Set<ErrorCode>([
+  'MODEL_UNAVAILABLE',
+  'NOT_IN_SYNC_MODE',
+  'QUEUE_UNAVAILABLE',
+  'QUEUE_FULL',
+  'TIMEOUT',
+]);
 
+/** What answers an address that no route has. */
 export const nothingHere: RequestHandler = () => {
   throw new AppError('NOT_FOUND', 'There is nothing at this address.');
 };

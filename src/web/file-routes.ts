@@ -1,9 +1,10 @@
 import type { RequestHandler, Router } from 'express';
+import pLimit from 'p-limit';
 import type { TaskResult } from '../contract/results.ts';
 import { AppError } from '../errors.ts';
 import { annotateImage } from '../media/annotate.ts';
-import { boxesToDraw } from '../media/boxes-to-draw.ts';
-import { isImageMime, mimeOfName } from '../media/media-types.ts';
+import { type BoxToDraw, boxesToDraw } from '../media/boxes-to-draw.ts';
+import { type ImageMime, isImageMime, mimeOfName } from '../media/media-types.ts';
 import { parseName, type StoredName, urlOf } from '../storage/names.ts';
 import type { Storage, StoredContent } from '../storage/storage.ts';
 import { addRoute, clientGone } from './http.ts';
@@ -28,21 +29,31 @@ function servedType(name: string, { role, extension }: StoredName): string | und
 
 export type ResultLookup = (base: string) => Promise<TaskResult | undefined>;
 
+/** Copies that are drawn at a time: sharp's threads are also needed for files, and sources may be copied first. */
+const DRAWN_AT_ONCE = 2;
+
+type ToDraw = { source: string; mime: ImageMime; boxes: BoxToDraw[] };
+
 /** Draws annotated copies that somebody asks for, few at a time; requests for one copy share the work. */
 function annotatedCopies(storage: Storage, resultOf: ResultLookup, pixels: number) {
   const underWay = new Map<string, Promise<void>>();
+  const drawing = pLimit(DRAWN_AT_ONCE);
 
-  async function draw(name: string, { base }: StoredName): Promise<void> {
+  /** What a copy shows. @throws AppError NOT_FOUND where no result names it */
+  async function whatToDraw(name: string, { base }: StoredName): Promise<ToDraw> {
     const result = await resultOf(base);
     if (result === undefined || !('image' in result) || result.annotated_image !== urlOf(name)) throw notFound();
     const original = parseName(result.original_image.slice(urlOf('').length));
     const mime = original === undefined ? undefined : mimeOfName(result.original_image);
     if (original === undefined || mime === undefined || !isImageMime(mime)) throw notFound();
-    const source = `${base}.${original.extension}`;
+    const boxes = boxesToDraw('faces' in result ? { faces: result.faces } : { objects: result.objects });
+    return { source: `${base}.${original.extension}`, mime, boxes };
+  }
+
+  async function draw(name: string, { source, mime, boxes }: ToDraw): Promise<void> {
     const local = await storage.fetch(source);
     if (local === undefined) throw notFound();
     const target = storage.temporaryPath();
-    const boxes = boxesToDraw('faces' in result ? { faces: result.faces } : { objects: result.objects });
     try {
       await annotateImage({ source: local.path, mime, boxes }, target, { pixels });
       await storage.commit(target, name);
@@ -57,9 +68,11 @@ function annotatedCopies(storage: Storage, resultOf: ResultLookup, pixels: numbe
   return (name: string, parsed: StoredName): Promise<void> => {
     const earlier = underWay.get(name);
     if (earlier !== undefined) return earlier;
-    const drawing = draw(name, parsed).finally(() => underWay.delete(name));
-    underWay.set(name, drawing);
-    return drawing;
+    const drawn = whatToDraw(name, parsed)
+      .then((wanted) => drawing(() => draw(name, wanted)))
+      .finally(() => underWay.delete(name));
+    underWay.set(name, drawn);
+    return drawn;
   };
 }
 

@@ -2,6 +2,7 @@ import type { RequestHandler, Response, Router } from 'express';
 import { successEnvelope } from '../contract/envelope.ts';
 import { AppError } from '../errors.ts';
 
+/** Answers with a success envelope. */
 export function sendData(response: Response, status: number, data: unknown, message?: string): void {
   response.status(status).json(successEnvelope(data, message));
 }

@@ -1,6 +1,6 @@
 import type { Express, RequestHandler } from 'express';
 import { Gauge } from 'prom-client';
-import { AppError } from '../errors.ts';
+import { queueUnavailable } from '../queue/failure.ts';
 import { joinMetrics } from '../queue/metrics.ts';
 import { requireMetricsAccess } from './access.ts';
 import { addRoute } from './http.ts';
@@ -33,10 +33,7 @@ export function addMetricsRoutes(
   if (queueView === undefined) return;
   const scaling: RequestHandler = async (_request, response) => {
     const depths = await queueView.scaling().catch((error: unknown) => {
-      throw new AppError('QUEUE_UNAVAILABLE', 'The task queue cannot be reached at the moment. Try again shortly.', {
-        retryAfterSeconds: 5,
-        cause: error,
-      });
+      throw queueUnavailable(error);
     });
     response.json(depths);
   };

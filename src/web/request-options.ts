@@ -83,16 +83,17 @@ export function readDetectionRequest(
 }
 
 function modelUnavailable(kind: Kind, wanted: string): AppError {
-  const command = wanted === 'auto' ? 'npm run models -- pull' : `npm run models -- pull ${wanted}`;
-  return new AppError('MODEL_UNAVAILABLE', `There is no model for ${kind} detection here. \`${command}\` fetches it.`, {
-    retryAfterSeconds: 60,
-  });
+  const [what, command] =
+    wanted === 'auto'
+      ? [`There is no model for ${kind} detection here.`, 'npm run models -- pull']
+      : [`The model ${wanted} is not here.`, `npm run models -- pull ${wanted}`];
+  return new AppError('MODEL_UNAVAILABLE', `${what} \`${command}\` fetches it.`, { retryAfterSeconds: 60 });
 }
 
 /** @throws AppError MODEL_UNAVAILABLE where there is no model at all that a request could name */
 export async function requireAnyModel(kind: Kind, catalog: ModelCatalog, settings: Config['models']): Promise<void> {
   if ((await catalog.ready()).some(({ task }) => task === kind)) return;
-  throw modelUnavailable(kind, kind === 'face' ? settings.face : settings.object);
+  throw modelUnavailable(kind, settings[kind]);
 }
 
 /** The model for a request. @throws AppError MODEL_UNAVAILABLE, INVALID_OPTION */
@@ -103,7 +104,7 @@ export async function chooseModel(
   settings: Config['models'],
 ): Promise<ReadyModel> {
   if (requested === undefined || requested === 'auto') {
-    const wanted = kind === 'face' ? settings.face : settings.object;
+    const wanted = settings[kind];
     const model = await catalog.defaultFor(kind, wanted);
     if (model === undefined) throw modelUnavailable(kind, wanted);
     return model;
@@ -136,10 +137,9 @@ export function completeOptions(
       { option: 'input_size', message: `cannot be chosen for ${model.name}, which has a fixed input` },
     ]);
   }
-  const confidence = kind === 'face' ? settings.faceConfidence : settings.objectConfidence;
   return {
     model: model.name,
-    confidence: asked.confidence ?? confidence ?? model.defaults.confidence,
+    confidence: asked.confidence ?? settings.confidence[kind] ?? model.defaults.confidence,
     nms: asked.nms ?? settings.nms ?? model.defaults.nms,
     ...(asked.classes === undefined ? {} : { classes: [...new Set(asked.classes)] }),
     max_detections: asked.max_detections ?? DEFAULT_MAX_DETECTIONS,

@@ -1,9 +1,9 @@
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:http';
 import type { Config } from '../config.ts';
 import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
 import { WAIT_LIMIT_SECONDS } from '../contract/options.ts';
-import { AppError, StartError } from '../errors.ts';
+import { AppError } from '../errors.ts';
+import { listen } from '../listen.ts';
 import type { Logger } from '../log.ts';
 import { createCatalog } from '../models/catalog.ts';
 import { listenForEnds } from '../queue/ended.ts';
@@ -17,6 +17,7 @@ import { createTaskService } from '../queue/tasks.ts';
 import { createKeyring } from '../sealing/keyring.ts';
 import { abandonedSeconds, storageSettings } from '../storage/settings.ts';
 import { openStorage } from '../storage/storage.ts';
+import { watchStorage } from '../storage/storage-watch.ts';
 import { startTracing } from '../telemetry/tracing.ts';
 import { createSyncService } from '../worker/sync-service.ts';
 import { createApp, type WebDependencies } from './app.ts';
@@ -55,35 +56,39 @@ type ModeParts = Pick<
   close(): Promise<void>;
 };
 
-function listen(server: Server, host: string, port: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) =>
-      reject(
-        error.code === 'EADDRINUSE'
-          ? new StartError(`Port ${port} on ${host} is taken. Set PORT to a free one.`)
-          : new StartError(`HOST ${host} with PORT ${port} cannot be listened on (${error.code}).`),
-      ),
-    );
-    server.listen(port, host, () => {
-      const { port: actual } = server.address() as AddressInfo;
-      resolve(`http://${host.includes(':') ? `[${host}]` : host}:${actual}`);
-    });
-  });
-}
+/** Its sentence tells clients and the log what to see to. */
+const storageNotReady = (cause: unknown) =>
+  new AppError(
+    'QUEUE_UNAVAILABLE',
+    'Not ready: files cannot be stored. See to UPLOAD_FOLDER and TMP_DIR, or STORAGE_URL.',
+    { cause, retryAfterSeconds: 5 },
+  );
 
 /** Runs the web process: HTTP in front of the queue, or in sync mode in front of its own detectors. */
 export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
   const keyring = createKeyring(config.encryptionKeys);
   const storage = await openStorage(storageSettings(config), keyring, log);
+  const storageWatch = watchStorage(async () => {
+    await storage.checkWritable();
+    return true;
+  });
+  const storageHealth = async (maxAgeMs?: number) => {
+    const { up, reason } = await storageWatch.state(maxAgeMs);
+    return { up: up === true, ...(reason === undefined ? {} : { reason }) };
+  };
+  const requireStorage = async () => {
+    // A folder costs next to nothing to look at, a bucket's requests are paid for.
+    const { up, reason } = await storageHealth(config.bucket === undefined ? 0 : undefined);
+    if (!up) throw storageNotReady(reason);
+  };
   const catalog = createCatalog(config.paths.models, config.paths.manifest);
-  const wanted = (kind: Kind) => (kind === 'face' ? config.models.face : config.models.object);
-  const defaultModel = async (kind: Kind) => (await catalog.defaultFor(kind, wanted(kind)))?.name;
+  const defaultModel = async (kind: Kind) => (await catalog.defaultFor(kind, config.models[kind]))?.name;
   const sweep = {
     resultTtlSeconds: config.ttl.resultSeconds,
     uploadTtlSeconds: config.ttl.uploadSeconds,
     abandonedSeconds: abandonedSeconds(config),
   };
-  const tracing = await startTracing(config.tracesEndpoint, 'recognize-web', log);
+  const tracing = await startTracing(config.traces, 'recognize-web', log);
   const owners = config.web.apiKeys.map(({ name }) => name);
 
   async function asyncParts(): Promise<ModeParts> {
@@ -109,10 +114,16 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
       sync: undefined,
       resultOf: async (base) => (await tasks.findByFile(base))?.result,
       queueView: { metrics: () => queueMetrics(redis, queues), scaling: () => readScaling(redis, queues) },
-      health: () => readHealth(redis, queues, async (kind) => (await defaultModel(kind)) !== undefined),
+      health: () =>
+        readHealth(
+          redis,
+          queues,
+          async (kind) => (await defaultModel(kind)) !== undefined,
+          () => storageHealth(),
+        ),
       checkReady: async () => {
         // A PING is answered even by a cluster that is down.
-        await Promise.all([redis.exists(KEYS.workers()), storage.checkWritable()]);
+        await Promise.all([redis.exists(KEYS.workers()), requireStorage()]);
       },
       whenReady: Promise.resolve(),
       giveUp: async () => undefined,
@@ -140,10 +151,13 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
       async health() {
         for (const kind of KIND_NAMES) models.set(kind, (await defaultModel(kind)) ?? null);
         const reason = sync.isLoading() ? 'the detectors are still loading' : undefined;
-        return syncHealth((kind) => ({ ...sync.load(kind), model: models.get(kind) ?? null, reason }));
+        return syncHealth(
+          (kind) => ({ ...sync.load(kind), model: models.get(kind) ?? null, reason }),
+          await storageHealth(),
+        );
       },
       async checkReady() {
-        await storage.checkWritable();
+        await requireStorage();
         if (!sync.isWarm())
           throw new AppError('MODEL_UNAVAILABLE', 'Not ready: the detectors are still loading.', {
             retryAfterSeconds: 2,
@@ -161,14 +175,15 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
   const { close, giveUp, whenReady, ...parts } = config.mode === 'sync' ? syncParts() : await asyncParts();
   const closing = new AbortController();
   const app = createApp({ config, storage, catalog, defaultModel, tracing, log, closing: closing.signal, ...parts });
-  const { createServer } = await import('node:http');
   const server = createServer({ requestTimeout: REQUEST_LIMIT_MS, keepAliveTimeout: 65_000 }, app);
   server.timeout = idleLimitMs(config);
-  const url = await listen(server, config.web.host, config.web.port).catch(async (error: unknown) => {
+  const address = { host: config.web.host, port: config.web.port, portSetting: 'PORT', hostSetting: 'HOST' };
+  const url = await listen(server, address).catch(async (error: unknown) => {
     await close();
     throw error;
   });
   log.info({ url, mode: config.mode }, 'web ready');
+  storage.checkWritable().catch((error: unknown) => log.warn({ err: error }, storageNotReady(error).message));
 
   return {
     url,
@@ -186,6 +201,7 @@ export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
       clearInterval(idle);
       clearTimeout(grace);
       await close();
+      storage.close();
       await tracing?.stop();
       log.info('web stopped');
     },

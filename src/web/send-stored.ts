@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { Request, Response } from 'express';
 import { errorEnvelope } from '../contract/envelope.ts';
 import { AppError } from '../errors.ts';
+import { readByteRange } from '../http/byte-range.ts';
 import type { StoredContent } from '../storage/storage.ts';
 
 /** The status is 416, for which the contract has no code of its own. */
@@ -30,15 +31,6 @@ const tagOf = ({ bytes, modifiedAt }: StoredContent) => `"${bytes.toString(16)}-
 function isSameFile(request: Request, response: Response): boolean {
   const known = request.get('if-range');
   return known === undefined || known === response.get('ETag') || known === response.get('Last-Modified');
-}
-
-/** The one part that is asked for; undefined for the whole, null where there are no such bytes. */
-function partOf(request: Request, response: Response, bytes: number): { from: number; to: number } | undefined | null {
-  const ranges = isSameFile(request, response) ? request.range(bytes, { combine: true }) : undefined;
-  if (ranges === -1) return null;
-  if (ranges === undefined || ranges === -2 || ranges.type !== 'bytes' || ranges.length !== 1) return undefined;
-  const [range] = ranges;
-  return range === undefined ? undefined : { from: range.start, to: range.end + 1 };
 }
 
 async function write(response: Response, chunks: AsyncIterable<Uint8Array>, gone: AbortSignal): Promise<void> {
@@ -73,7 +65,7 @@ export async function sendStored(
     response.status(304).end();
     return;
   }
-  const part = partOf(request, response, bytes);
+  const part = isSameFile(request, response) ? readByteRange(request.get('range'), bytes) : undefined;
   if (part === null) {
     forgetFile(response);
     response.set('Content-Range', `bytes */${bytes}`).status(416).json(errorEnvelope(outOfRange()));

@@ -31,7 +31,10 @@ export function addHealthRoutes(router: Router, { health, checkReady }: SystemDe
     await checkReady().catch((error: unknown) => {
       throw error instanceof AppError
         ? error
-        : new AppError('QUEUE_UNAVAILABLE', 'Not ready: Redis or the storage does not answer.', { cause: error });
+        : new AppError('QUEUE_UNAVAILABLE', 'Not ready: Redis does not answer.', {
+            cause: error,
+            retryAfterSeconds: 5,
+          });
     });
     sendData(response, 200, { ready: true });
   };

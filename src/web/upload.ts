@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import type { Request, RequestHandler, Response } from 'express';
 import multer from 'multer';
-import { AppError } from '../errors.ts';
+import { AppError, StorageError } from '../errors.ts';
 import type { Storage } from '../storage/storage.ts';
 import { invalidOption } from './request-options.ts';
 
@@ -11,6 +11,9 @@ const HEAD_BYTES = 64 * 1024;
 
 /** Bytes that are written to the disk at a time. */
 const BATCH_BYTES = 1024 * 1024;
+
+/** Bytes that may wait for the disk before the client is slowed down; with less, reading stops at every chunk. */
+const READ_AHEAD_BYTES = 256 * 1024;
 
 /** Boundaries, part headers and options around a file of the greatest size. */
 const MULTIPART_OVERHEAD_BYTES = 64 * 1024;
@@ -21,59 +24,91 @@ type StoredPart = Express.Multer.File & { upload?: Upload };
 
 /**
  * Writes a part to a temporary file as it arrives; hash, size and first bytes are taken on the way. The file of an empty
- * part is not made.
+ * part is not made, of one that is too large no more is written.
  *
- * Without streams of Node's on purpose: a transform and a write stream cost a quarter of all that the web process does
- * for a request. A batch is written before more is read, so that a slow disk slows the client down.
+ * Without streams of Node's to write with on purpose: a transform and a write stream cost a quarter of all that the web
+ * process does for a request, reading as an async iterable some more. A batch is written before more is read, so that a
+ * slow disk slows the client down.
  */
-async function receive(part: StoredPart, path: string): Promise<Upload> {
+async function receive({ stream }: StoredPart, path: string, limitBytes: number): Promise<Upload> {
   const hash = createHash('sha256');
   const head: Buffer[] = [];
   let bytes = 0;
   let batch: Buffer[] = [];
   let batched = 0;
-  let file: FileHandle | undefined;
+  let opening: Promise<FileHandle> | undefined;
+  const file = () => {
+    opening ??= open(path, 'wx');
+    return opening;
+  };
 
   async function writeBatch(): Promise<void> {
-    const { bytesWritten = 0 } = (await file?.writev(batch)) ?? {};
-    // A disk that is almost full takes a part; writing the rest brings out the error.
-    if (bytesWritten < batched) await file?.writeFile(Buffer.concat(batch).subarray(bytesWritten));
+    if (batched === 0) return;
+    const [buffers, length] = [batch, batched];
     batch = [];
     batched = 0;
+    const target = await file();
+    const { bytesWritten } = await target.writev(buffers);
+    // A disk that is almost full takes a part; writing the rest brings out the error.
+    if (bytesWritten < length) await target.writeFile(Buffer.concat(buffers).subarray(bytesWritten));
+  }
+
+  function take(chunk: Buffer): void {
+    hash.update(chunk);
+    if (bytes < HEAD_BYTES) head.push(chunk.subarray(0, HEAD_BYTES - bytes));
+    bytes += chunk.length;
+    batch.push(chunk);
+    batched += chunk.length;
   }
 
   try {
-    for await (const chunk of part.stream as AsyncIterable<Buffer>) {
-      file ??= await open(path, 'wx');
-      hash.update(chunk);
-      if (bytes < HEAD_BYTES) head.push(chunk.subarray(0, HEAD_BYTES - bytes));
-      bytes += chunk.length;
-      batch.push(chunk);
-      batched += chunk.length;
-      if (batched >= BATCH_BYTES) await writeBatch();
-    }
-    if (batched > 0) await writeBatch();
+    await new Promise<void>((resolve, reject) => {
+      stream.on('data', (chunk: Buffer) => {
+        if (opening === undefined) file().catch(reject);
+        take(chunk);
+        if (batched < BATCH_BYTES) return;
+        stream.pause();
+        writeBatch().then(() => stream.resume(), reject);
+      });
+      stream.once('limit', () => reject(tooLarge(limitBytes)));
+      stream.once('end', () => writeBatch().then(resolve, reject));
+      stream.once('error', reject);
+      stream.once('close', () => {
+        if (!stream.readableEnded) reject(new Error('the part was cut off'));
+      });
+    });
+  } catch (error) {
+    stream.destroy();
+    throw error;
   } finally {
-    await file?.close();
+    const opened = await opening?.catch(() => undefined);
+    await opened?.close();
   }
   return { path, head: Buffer.concat(head), bytes, sha256: hash.digest('hex') };
 }
 
-/** @param onTooLarge called at once; Multer itself tells only when the client has sent everything */
-function multerStorage(storage: Storage, onTooLarge: () => void): multer.StorageEngine {
+/** What is done with the file of one request; `refuse` removes it. */
+type Reception = { path: string; onReceiving(now: boolean): void; refuse(error: unknown): Promise<void> };
+
+function multerStorage(storage: Storage, limitBytes: number, reception: Reception): multer.StorageEngine {
+  const { path, onReceiving, refuse } = reception;
   return {
-    _handleFile(_request, file, done) {
-      const path = storage.temporaryPath();
-      // Multer looks for `path` when the client hangs up in the middle.
-      file.path = path;
-      file.stream.once('limit', onTooLarge);
-      receive(file, path).then(
-        (upload) => done(null, { path, size: upload.bytes, upload } as Partial<StoredPart>),
-        (error: unknown) => void storage.discard(path).finally(() => done(error)),
-      );
+    async _handleFile(request, file, done) {
+      onReceiving(true);
+      try {
+        const upload = await receive(file, path, limitBytes);
+        // When the client hangs up Multer does not wait for the disk, and takes no answer.
+        if (request.destroyed && !request.complete) throw new Error('the client hung up');
+        onReceiving(false);
+        done(null, { path, size: upload.bytes, upload } as Partial<StoredPart>);
+      } catch (error) {
+        // Multer itself tells only when the client has sent everything.
+        await refuse(error);
+        done(error);
+      }
     },
-    _removeFile(_request, file, done) {
-      storage.discard(file.path).then(
+    _removeFile(_request, _file, done) {
+      storage.discard(path).then(
         () => done(null),
         (error: unknown) => done(error as Error),
       );
@@ -92,6 +127,9 @@ const LIMIT_SENTENCES: Record<string, string> = {
   LIMIT_FIELD_VALUE: 'The value of a form field is too long.',
 };
 
+/** Faults of the client's connection; other faults of the system come from the disk. */
+const OF_CONNECTIONS = new Set(['ECONNRESET', 'ECONNABORTED', 'EPIPE']);
+
 /** What a client gets for an error of the multipart parser. */
 function uploadError(error: unknown, limitBytes: number): unknown {
   if (error instanceof multer.MulterError) {
@@ -102,8 +140,9 @@ function uploadError(error: unknown, limitBytes: number): unknown {
     return new AppError('BAD_REQUEST', LIMIT_SENTENCES[error.code] ?? 'The form cannot be read.', { cause: error });
   }
   const code = (error as NodeJS.ErrnoException).code;
-  if (error instanceof AppError || (code !== undefined && /^E[A-Z]+$/.test(code) && code !== 'ECONNRESET'))
-    return error;
+  if (error instanceof AppError) return error;
+  if (code !== undefined && /^E[A-Z]+$/.test(code) && !OF_CONNECTIONS.has(code))
+    return new StorageError('the upload could not be written', { cause: error });
   return new AppError('BAD_REQUEST', 'The multipart body is broken or was cut off.', { cause: error });
 }
 
@@ -138,11 +177,36 @@ export function uploadReader(
     headerPairs: 50,
   };
 
+  // Multer's types do not know the last two.
+  const options = { defParamCharset: 'utf8', limits, fileHwm: READ_AHEAD_BYTES, highWaterMark: READ_AHEAD_BYTES };
+
   return async (request, response) => {
+    let [bytes, receiving, refused] = [0, false, false];
+    const path = storage.temporaryPath();
     await new Promise<void>((resolve, reject) => {
-      const engine = multerStorage(storage, () => reject(tooLarge(limitBytes)));
-      const receiveOne = multer({ storage: engine, defParamCharset: 'utf8', limits }).single('file');
-      receiveOne(request, response, (error: unknown) => (error ? reject(uploadError(error, limitBytes)) : resolve()));
+      const refuse = async (error: unknown) => {
+        refused = true;
+        await storage.discard(path).catch(() => undefined);
+        reject(uploadError(error, limitBytes));
+      };
+      // Of a broken form Multer takes in all that comes before it tells. A file has a limit of its own.
+      const checkBytes = () => {
+        const tooMany = bytes > limitBytes + MULTIPART_OVERHEAD_BYTES;
+        if (tooMany && !receiving && !refused) void refuse(tooLarge(limitBytes));
+      };
+      const onReceiving = (now: boolean) => {
+        receiving = now;
+        checkBytes();
+      };
+      const engine = multerStorage(storage, limitBytes, { path, onReceiving, refuse });
+      multer({ storage: engine, ...options }).single('file')(request, response, (error: unknown) => {
+        if (error) void refuse(error);
+        else if (!refused) resolve();
+      });
+      request.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        checkBytes();
+      });
     });
     const upload = (request.file as StoredPart | undefined)?.upload;
     if (upload === undefined) throw noFile();

@@ -3,10 +3,11 @@ import type { Redis } from 'ioredis';
 import type { Media, QueueName } from '../contract/kinds.ts';
 import { AppError, LaneLostError, TransientError } from '../errors.ts';
 import type { Logger } from '../log.ts';
-import type { Attempts } from '../queue/attempts.ts';
+import type { AttemptEnd, Attempts } from '../queue/attempts.ts';
 import { failureText, LOST_SENTENCE, publicError, REVOKED_REASON } from '../queue/failure.ts';
 import { KEYS } from '../queue/keys.ts';
 import { MAX_LOSSES } from '../queue/queues.ts';
+import { isRefusal } from '../queue/refusals.ts';
 import type { StatisticsRecorder } from '../queue/statistics.ts';
 import { mediaOf } from './task-ends.ts';
 
@@ -17,9 +18,12 @@ export class Stopped extends Error {
   readonly reason: StopReason;
   constructor(reason: StopReason) {
     super(reason);
+    this.name = 'Stopped';
     this.reason = reason;
   }
 }
+
+export const GIVEN_BACK: AttemptEnd = { how: 'given back to the queue' };
 
 /** Why an attempt failed that is not the last; the rest stands in the stack and in the log. */
 const whyTransient = (error: unknown) => (error instanceof TransientError ? error.message : 'an unexpected fault');
@@ -44,10 +48,14 @@ type Dependencies = {
 };
 
 export type AttemptEnds = {
-  /** Gives the task back to its queue, as if this worker had never taken it. Throws what tells BullMQ so. */
-  handBack(job: Job, taskId: string, token: string): Promise<never>;
+  /**
+   * Gives the task back to its queue. Throws what tells BullMQ so.
+   *
+   * @param begun false for an attempt that has not properly begun: it does not count
+   */
+  handBack(job: Job, taskId: string, token: string, begun: boolean): Promise<never>;
   /** Decides how a task goes on whose attempt has failed, always by throwing what tells BullMQ. */
-  refuse(job: Job, taskId: string, token: string, error: unknown): Promise<never>;
+  refuse(job: Job, taskId: string, token: string, error: unknown, begun: boolean): Promise<never>;
 };
 
 /** What becomes of tasks whose attempt did not succeed. */
@@ -60,13 +68,22 @@ export function endAttempts({
   isDraining,
   log,
 }: Dependencies): AttemptEnds {
-  async function handBack(job: Job, taskId: string, token: string): Promise<never> {
-    await attempts.leave(taskId, { how: 'given back to the queue' });
+  async function handBack(job: Job, taskId: string, token: string, begun: boolean): Promise<never> {
+    await attempts.leave(taskId, GIVEN_BACK);
+    if (!begun) await attempts.uncount(taskId);
     await job.moveToWait(token);
-    // BullMQ wakes nobody up for a job that comes back.
-    await redis.zadd(KEYS.marker(queue), 0, '0');
+    await wakeWorkers();
     log.info({ taskId }, 'task given back to the queue');
     throw new WaitingError();
+  }
+
+  /** BullMQ wakes nobody up for a job that comes back; idle workers look again by themselves after some seconds. */
+  async function wakeWorkers(): Promise<void> {
+    try {
+      await redis.zadd(KEYS.marker(queue), 0, '0');
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+    }
   }
 
   /** The task is tried again after a while, as often as the job's options allow. */
@@ -86,13 +103,13 @@ export function endAttempts({
     throw final(error);
   }
 
-  async function refuse(job: Job, taskId: string, token: string, error: unknown): Promise<never> {
+  async function refuse(job: Job, taskId: string, token: string, error: unknown, begun: boolean): Promise<never> {
     const reason = error instanceof Stopped ? error.reason : undefined;
     switch (reason) {
       case 'lock-lost':
         throw error;
       case 'handed-back':
-        return handBack(job, taskId, token);
+        return handBack(job, taskId, token, begun);
       case 'timeout':
         statistics.count('timeouts');
         return giveUp(
@@ -105,7 +122,7 @@ export function endAttempts({
     }
     if (error instanceof AppError) return giveUp(taskId, error);
     if (!(error instanceof LaneLostError)) return retry(job, taskId, error);
-    if (isDraining()) return handBack(job, taskId, token);
+    if (isDraining()) return handBack(job, taskId, token, begun);
     statistics.count('lanes_lost');
     const losses = await attempts.lose(taskId, { how: 'the detection process died', cause: error });
     return losses > MAX_LOSSES ? giveUp(taskId, workerLost(error)) : retry(job, taskId, error);

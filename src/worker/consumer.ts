@@ -1,22 +1,26 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Job, Worker, type WorkerOptions } from 'bullmq';
+import type { Job } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { KINDS, type Kind, type Media } from '../contract/kinds.ts';
 import type { TaskResult } from '../contract/results.ts';
 import { JobData } from '../contract/task.ts';
 import { AppError } from '../errors.ts';
+import { HAND_BACK_MS, LAST_WORDS_MS } from '../grace.ts';
 import type { Lanes } from '../lanes/lanes.ts';
 import type { Logger } from '../log.ts';
 import { trackAttempts } from '../queue/attempts.ts';
-import { PREFIX } from '../queue/keys.ts';
-import { LOCK_DURATION_MS, LOCK_RENEWAL_MS, MAX_LOSSES, MAX_STARTS, STALLED_INTERVAL_MS } from '../queue/queues.ts';
-import { sealingBackend, unreadableData } from '../queue/sealed-jobs.ts';
-import { watchForStalled } from '../queue/stalled.ts';
+import { OTHER_VERSION_SENTENCE } from '../queue/failure.ts';
+import { waitsSince } from '../queue/queued-again.ts';
+import { MAX_LOSSES } from '../queue/queues.ts';
+import { whyUnreadable } from '../queue/sealed-jobs.ts';
+import { putBackStalled, watchForStalled } from '../queue/stalled.ts';
 import type { StatisticsRecorder } from '../queue/statistics.ts';
 import type { Keyring } from '../sealing/keyring.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Tracing } from '../telemetry/tracing.ts';
-import { endAttempts, Stopped, type StopReason, workerLost } from './attempt-ends.ts';
+import { endAttempts, GIVEN_BACK, Stopped, workerLost } from './attempt-ends.ts';
+import { createQueueWorker } from './queue-worker.ts';
+import { type CurrentTask, createRunningTasks, type RunningTask } from './running-tasks.ts';
 import { mediaOf, recordEnds } from './task-ends.ts';
 import { runTask } from './task-runner.ts';
 import { createVideoGate } from './video-gate.ts';
@@ -36,8 +40,6 @@ export type ConsumerOptions = {
   resultTtlSeconds: number;
 };
 
-export type CurrentTask = { task_id: string; started_at: number; media: Media; percent?: number };
-
 export type Consumer = {
   start(): void;
   current(): CurrentTask[];
@@ -48,18 +50,14 @@ export type Consumer = {
   rest(on: boolean): void;
   /** Runs so many tasks at a time from now on. */
   resize(slots: number): void;
+  /** Goes on taking tasks where BullMQ has left off by itself. To be called now and then. */
+  keepTaking(): void;
   /** Takes no more, lets what runs finish for so long, gives the rest back to the queue. */
   drain(graceMs: number): Promise<void>;
 };
 
-type Running = { abort: AbortController; startedAt: number; token: string; media: Media; percent?: number };
-
-/** BullMQ must never fail a job for having stalled: {@link trackAttempts} knows better. */
-const NEVER = Number.MAX_SAFE_INTEGER;
-
-/** At the end of a drain: what it may take to end detection processes, and then to write what tasks have come to. */
-const HAND_BACK_MS = 300;
-const LAST_WORDS_MS = 500;
+/** A task of our own that is handed to us once more is waited for no longer than its processes take to die, in ms. */
+const TWIN_ENDS_MS = 2000;
 
 /** The parts of a detection, for its trace. */
 const stagesOf = ({ timings_ms: timings }: TaskResult) =>
@@ -69,37 +67,21 @@ const stagesOf = ({ timings_ms: timings }: TaskResult) =>
 export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logger): Consumer {
   const { kind, lanes, storage, statistics, tracing, timeLimits } = options;
   const { queue } = KINDS[kind];
-  const running = new Map<string, Running>();
+  const running = createRunningTasks();
+  /** How long jobs had waited for their attempt, in ms. */
+  const waits = new WeakMap<Job, number>();
   const attempts = trackAttempts(redis, queue, { id: options.workerId, name: options.workerName }, options.keyring);
+  let started = false;
   let draining = false;
   let resting = false;
   let outages = 0;
   let stalled: { stop(): void } | undefined;
 
-  const settings: WorkerOptions = {
-    connection: redis,
-    prefix: PREFIX,
-    autorun: false,
-    name: options.workerName,
-    concurrency: lanes.count,
-    lockDuration: LOCK_DURATION_MS,
-    lockRenewTime: LOCK_RENEWAL_MS,
-    // It is made in our own rounds; BullMQ only sees to it that several workers do not make it more often.
-    skipStalledCheck: true,
-    stalledInterval: 0.9 * STALLED_INTERVAL_MS,
-    maxStalledCount: NEVER,
-    maxStartedAttempts: MAX_STARTS,
-    runRetryDelay: 1000,
-    removeOnComplete: { age: options.resultTtlSeconds, limit: 1000 },
-    removeOnFail: { age: options.resultTtlSeconds, limit: 1000 },
-    metrics: { maxDataPoints: 24 * 60 },
-    ...(tracing === undefined ? {} : { telemetry: tracing.queue }),
+  const onOutage = () => {
+    outages++;
   };
-  const worker = new Worker<unknown, TaskResult>(queue, handle, settings, sealingBackend(options.keyring));
-  worker.on('error', (error) => {
-    // What a connection suffers is logged where it is made.
-    if (redis.status === 'ready') log.warn({ err: { message: error.message } }, 'queue connection');
-  });
+  redis.on('close', onOutage);
+  const worker = createQueueWorker(redis, queue, { ...options, concurrency: lanes.count }, handle, onOutage, log);
   worker.on('lockRenewalFailed', (taskIds: string[]) => {
     for (const taskId of taskIds) void keepOrStop(taskId);
   });
@@ -113,39 +95,31 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
     isDraining: () => draining,
     log,
   });
-  const ends = recordEnds(worker, redis, statistics, log);
-  const onOutage = () => {
-    outages++;
-  };
-  redis.on('close', onOutage);
-
-  function stop(taskId: string, reason: StopReason): void {
-    running.get(taskId)?.abort.abort(new Stopped(reason));
-  }
+  const ends = recordEnds(worker, redis, statistics, (job) => waits.get(job), log);
 
   /** A lock runs out while Redis is away; the task goes on where no other worker has taken it since. */
   async function keepOrStop(taskId: string): Promise<void> {
     const token = running.get(taskId)?.token;
     if (token === undefined) return;
     const held = await attempts.hold(taskId, token).catch(() => true);
-    if (!held) stop(taskId, 'lock-lost');
+    if (!held && running.get(taskId)?.token === token) running.stop(taskId, 'lock-lost');
   }
 
-  async function attempt(job: Job, taskId: string, current: Running): Promise<TaskResult> {
+  async function attempt(job: Job, taskId: string, current: RunningTask): Promise<TaskResult> {
     const { abort, startedAt } = current;
     const data = JobData.safeParse(job.data).data;
-    if (data === undefined)
-      throw (
-        unreadableData(job.data) ?? new AppError('INTERNAL', 'The task was written by another version of the service.')
-      );
-    const { revoked, losses } = await attempts.begin(taskId);
+    if (data === undefined) throw whyUnreadable(job.data) ?? new AppError('INTERNAL', OTHER_VERSION_SENTENCE);
+    const { revoked, losses, queuedAt } = await attempts.begin(taskId, startedAt, abort.signal);
+    current.begun = true;
+    const waitMs = Math.max(0, startedAt - waitsSince(job.timestamp, queuedAt));
+    waits.set(job, waitMs);
     if (revoked) throw new Stopped('revoked');
     if (losses > MAX_LOSSES) throw workerLost();
-    const waitMs = Math.max(0, startedAt - job.timestamp);
-    const limit = setTimeout(() => stop(taskId, 'timeout'), timeLimits[data.media] * 1000);
+    const limit = setTimeout(() => running.stop(taskId, 'timeout'), timeLimits[data.media] * 1000);
     const run = () =>
       runTask(taskId, data, waitMs, { lanes, storage }, abort.signal, (progress) => {
-        current.percent = progress.percent;
+        // Goes into the heartbeat, where nothing is sealed.
+        if (options.keyring.current === undefined) current.percent = progress.percent;
         job.updateProgress(progress).catch(() => undefined);
       });
     try {
@@ -172,41 +146,57 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
     if (!(await attempts.hold(taskId, token))) throw new Stopped('lock-lost');
   }
 
+  /**
+   * Where this worker was silent for so long that its own task was put back, it may be handed that task once more. The
+   * lock is the newer attempt's then. BullMQ renews the lock of one of them only, so neither can go on.
+   */
+  async function endTwin(taskId: string): Promise<boolean> {
+    if (running.get(taskId) === undefined) return false;
+    running.stop(taskId, 'lock-lost');
+    await running.untilEnded(TWIN_ENDS_MS, taskId);
+    return true;
+  }
+
   async function handle(job: Job, token = ''): Promise<TaskResult> {
     const taskId = job.id ?? '';
     const isVideo = mediaOf(job) === 'video';
-    if (draining) return handBack(job, taskId, token);
-    if (resting || !gate.enter(isVideo)) {
-      await attempts.uncount(taskId);
-      return handBack(job, taskId, token);
-    }
+    if ((await endTwin(taskId)) || draining || resting || !gate.enter(isVideo))
+      return handBack(job, taskId, token, false);
     const outagesBefore = outages;
-    const current: Running = { abort: new AbortController(), startedAt: Date.now(), token, media: mediaOf(job) };
-    running.set(taskId, current);
+    const startedAt = job.processedOn ?? Date.now();
+    const abort = new AbortController();
+    const current: RunningTask = { abort, startedAt, token, media: mediaOf(job), begun: false };
+    running.add(taskId, current);
     try {
       const result = await attempt(job, taskId, current);
       await ensureLock(taskId, token, outagesBefore);
       return result;
     } catch (error) {
       await ensureLock(taskId, token, outagesBefore);
-      return await refuse(job, taskId, token, error);
+      return await refuse(job, taskId, token, error, current.begun);
     } finally {
-      running.delete(taskId);
+      if (running.get(taskId) === current) running.remove(taskId);
       gate.leave(isVideo);
     }
   }
 
-  async function whenIdle(limitMs: number): Promise<void> {
-    const until = performance.now() + limitMs;
-    while (running.size > 0 && performance.now() < until) await sleep(20);
+  function run(): void {
+    worker.run().catch((error: unknown) => log.error({ err: error }, 'the consumer ended unexpectedly'));
+  }
+
+  /** Signs off from the task before its processes are ended: they may die slowly, and this process go first. */
+  function giveBack(taskId: string): void {
+    if (running.get(taskId)?.begun) attempts.leave(taskId, GIVEN_BACK).catch(() => undefined);
+    running.stop(taskId, 'handed-back');
   }
 
   return {
     start() {
-      worker.run().catch((error: unknown) => log.error({ err: error }, 'the consumer ended unexpectedly'));
+      started = true;
+      run();
       stalled = watchForStalled(
         redis,
-        () => worker.getBackend().moveStalledJobsToWait(),
+        () => putBackStalled(redis, queue, worker.getBackend()),
         (taskId) => {
           statistics.count('stalled');
           log.warn({ taskId }, 'the worker of this task has fallen silent; the task is queued again');
@@ -214,15 +204,9 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
         log,
       );
     },
-    current: () =>
-      [...running].map(([task_id, { startedAt, media, percent }]) => ({
-        task_id,
-        started_at: startedAt,
-        media,
-        ...(percent === undefined ? {} : { percent }),
-      })),
+    current: running.current,
     totals: ends.totals,
-    cancel: (taskId) => stop(taskId, 'revoked'),
+    cancel: (taskId) => running.stop(taskId, 'revoked'),
     rest(on) {
       resting = on;
       gate.rest(on);
@@ -232,16 +216,21 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
       worker.concurrency = slots;
       gate.refresh();
     },
+    keepTaking() {
+      if (!started || draining || resting || gate.isHeld() || worker.isRunning()) return;
+      log.warn('the consumer had left off; it is started again');
+      run();
+    },
     async drain(graceMs) {
       draining = true;
       gate.stop();
       stalled?.stop();
       const closed = worker.close().catch((error: unknown) => log.warn({ err: error }, 'closing the consumer'));
       const handBackAll = setTimeout(() => {
-        for (const taskId of running.keys()) stop(taskId, 'handed-back');
+        for (const taskId of running.ids()) giveBack(taskId);
       }, graceMs);
       // Without Redis nothing can be written or given back; another worker will find what is left.
-      await Promise.race([closed, whenIdle(graceMs + HAND_BACK_MS).then(() => sleep(LAST_WORDS_MS))]);
+      await Promise.race([closed, running.untilEnded(graceMs + HAND_BACK_MS).then(() => sleep(LAST_WORDS_MS))]);
       clearTimeout(handBackAll);
       redis.off('close', onOutage);
     },

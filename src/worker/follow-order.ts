@@ -1,6 +1,7 @@
 import process from 'node:process';
+import { type ActionOutcome, applied, notApplied } from '../contract/admin.ts';
 import { SLOT_BYTES } from '../machine-limits.ts';
-import type { OrderOutcome, WorkerOrder } from '../queue/worker-orders.ts';
+import type { WorkerOrder } from '../queue/worker-orders.ts';
 import type { Consumer } from './consumer.ts';
 
 /** The answer is on its way before the worker is, in ms. */
@@ -18,22 +19,19 @@ export type OrderedWorker = {
   restart(): void;
 };
 
-const done = (message: string): OrderOutcome => ({ applied: true, message });
-const refused = (message: string): OrderOutcome => ({ applied: false, message });
-
-function resize(worker: OrderedWorker, consumer: Consumer, wanted: number): OrderOutcome {
+function resize(worker: OrderedWorker, consumer: Consumer, wanted: number): ActionOutcome {
   const { concurrency } = worker;
-  if (wanted === concurrency) return done(`The worker has ${wanted} slots already.`);
+  if (wanted === concurrency) return notApplied(`The worker has ${wanted} slots already.`);
   const needed = (wanted - concurrency) * SLOT_BYTES;
   const free = process.availableMemory();
   if (needed > free) {
     const [need, have] = [needed, free].map((bytes) => Math.round(bytes / 2 ** 20));
-    return refused(
+    return notApplied(
       `There is not enough memory for ${wanted} slots: they need about ${need} MB more, ${have} MB are free.`,
     );
   }
   consumer.resize(wanted);
-  return done(
+  return applied(
     wanted > concurrency
       ? `From ${concurrency} to ${wanted} slots; the new ones join once their models are loaded.`
       : `From ${concurrency} to ${wanted} slots; what runs now is finished.`,
@@ -41,25 +39,25 @@ function resize(worker: OrderedWorker, consumer: Consumer, wanted: number): Orde
 }
 
 /** Does what an operator wants of this worker, or says why not. */
-export function followOrder(order: WorkerOrder, worker: OrderedWorker): OrderOutcome {
-  if (worker.stopping) return refused('The worker is stopping already.');
+export function followOrder(order: WorkerOrder, worker: OrderedWorker): ActionOutcome {
+  if (worker.stopping) return notApplied('The worker is stopping already.');
   if (order.do === 'restart') {
     setTimeout(worker.restart, RESTART_AFTER_MS);
-    return done('The worker finishes or gives back what it runs and is started anew.');
+    return applied('The worker finishes or gives back what it runs and is started anew.');
   }
   const { consumer } = worker;
-  if (consumer === undefined) return refused('The worker is still starting; it takes no tasks yet.');
+  if (consumer === undefined) return notApplied('The worker is still starting; it takes no tasks yet.');
   switch (order.do) {
     case 'drain':
-      if (worker.isDrained) return done('The worker is drained already.');
+      if (worker.isDrained) return notApplied('The worker is drained already.');
       consumer.rest(true);
       worker.setDrained(true);
-      return done('The worker takes no more tasks and finishes what it runs.');
+      return applied('The worker takes no more tasks and finishes what it runs.');
     case 'resume':
-      if (!worker.isDrained) return done('The worker takes tasks already.');
+      if (!worker.isDrained) return notApplied('The worker takes tasks already.');
       worker.setDrained(false);
       consumer.rest(false);
-      return done('The worker takes tasks again.');
+      return applied('The worker takes tasks again.');
     case 'resize':
       return resize(worker, consumer, order.concurrency);
   }

@@ -1,6 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { errorEnvelope, successEnvelope } from '../contract/envelope.ts';
-import { AppError, StartError } from '../errors.ts';
+import { AppError } from '../errors.ts';
+import { listen } from '../listen.ts';
+import type { Logger } from '../log.ts';
 import { bringsToken, isOwnMachine } from '../telemetry/metrics-access.ts';
 
 export type HealthServerOptions = {
@@ -8,12 +10,15 @@ export type HealthServerOptions = {
   isReady(): boolean;
   metrics: { contentType: string; text(): Promise<string> };
   metricsToken: string | undefined;
+  log: Logger;
 };
 
 type Body = { contentType: string; text: string };
 
 const notReady = () =>
-  new AppError('QUEUE_UNAVAILABLE', 'Not ready: the models are not loaded, or Redis does not answer.');
+  new AppError('QUEUE_UNAVAILABLE', 'Not ready: the models are not loaded, or Redis does not answer.', {
+    retryAfterSeconds: 5,
+  });
 
 const json = (body: object): Body => ({ contentType: 'application/json', text: JSON.stringify(body) });
 
@@ -21,9 +26,15 @@ const json = (body: object): Body => ({ contentType: 'application/json', text: J
  * Serves `/api/health/live` and `/api/health/ready` for orchestrators and `/metrics` for Prometheus, and nothing else;
  * on every address, since they ask from outside. Metrics are for callers on this machine and those with METRICS_TOKEN.
  *
- * @throws StartError when the port is taken
+ * @throws StartError when the port cannot be had
  */
-export function startHealthServer({ port, isReady, metrics, metricsToken }: HealthServerOptions): Promise<Server> {
+export async function startHealthServer({
+  port,
+  isReady,
+  metrics,
+  metricsToken,
+  log,
+}: HealthServerOptions): Promise<Server> {
   async function view({ url, headers, socket }: IncomingMessage): Promise<Body> {
     const path = url?.split('?')[0];
     if (path === '/api/health/live') return json(successEnvelope({ live: true }));
@@ -48,18 +59,14 @@ export function startHealthServer({ port, isReady, metrics, metricsToken }: Heal
     try {
       answer(200, await view(request));
     } catch (error) {
+      if (!(error instanceof AppError)) log.error({ err: error }, 'a request to HEALTH_PORT failed');
       const known = error instanceof AppError ? error : new AppError('INTERNAL', 'Something went wrong on our side.');
+      if (known.retryAfterSeconds !== undefined) response.setHeader('retry-after', known.retryAfterSeconds);
       answer(known.status, json(errorEnvelope(known)));
     }
   }
 
   const server = createServer((request, response) => void handle(request, response));
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) =>
-      reject(
-        error.code === 'EADDRINUSE' ? new StartError(`Port ${port} is taken. Set HEALTH_PORT to a free one.`) : error,
-      ),
-    );
-    server.listen(port, () => resolve(server));
-  });
+  await listen(server, { host: undefined, port, portSetting: 'HEALTH_PORT' });
+  return server;
 }

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Config } from '../config.ts';
 import type { LaneSettings } from '../lanes/protocol.ts';
 
@@ -14,5 +15,7 @@ export function laneSettings(config: Config, warm: string[]): LaneSettings {
     haarLongestSide: config.limits.haarLongestSide,
     renderThreads: Math.min(RENDER_THREADS, config.worker.concurrency),
     imagePixels: config.limits.imagePixels,
+    // Beside the code itself, and not among data, in which names of ours would look like what is kept of tasks.
+    compiledCode: join(config.paths.root, 'node_modules', '.cache', 'recognize'),
   };
 }

@@ -4,12 +4,10 @@ import type { Kind } from '../contract/kinds.ts';
 import { createLanes, type Lanes } from '../lanes/lanes.ts';
 import type { Logger } from '../log.ts';
 import { createCatalog } from '../models/catalog.ts';
+import { NO_MODEL } from '../queue/heartbeat.ts';
 import { laneSettings } from './lane-settings.ts';
 
 const TRY_AGAIN_MS = 2000;
-
-/** The reason that a worker gives while there is no model; the health view turns it into a sentence that helps. */
-export const NO_MODEL = 'no model';
 
 /** What mends it, for who reads the log. */
 const NO_MODEL_ADVICE =
@@ -30,7 +28,7 @@ export async function prepareLanes(
   tell: (reason: string) => void,
 ): Promise<{ lanes: Lanes; model: string } | undefined> {
   const catalog = createCatalog(config.paths.models, config.paths.manifest);
-  const wanted = kind === 'face' ? config.models.face : config.models.object;
+  const wanted = config.models[kind];
   let told: string | undefined;
 
   function wait(reason: string): Promise<void> {

@@ -2,11 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { json } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
+import pLimit from 'p-limit';
 import type { Config } from '../config.ts';
 import { KIND_NAMES, type Kind } from '../contract/kinds.ts';
 import { TaskResult } from '../contract/results.ts';
 import { JOB_VERSION } from '../contract/task.ts';
 import { AppError, LaneLostError, TransientError } from '../errors.ts';
+import { abortable } from '../lanes/abortable.ts';
 import { createLanes } from '../lanes/lanes.ts';
 import type { Logger } from '../log.ts';
 import type { ModelCatalog } from '../models/catalog.ts';
@@ -54,11 +56,15 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
   let loading = true;
   let lanes: ReturnType<typeof createLanes> | undefined;
   const underWay = new Map<string, { kind: Kind; since: number }>();
+  const slots = pLimit(config.worker.concurrency);
+  // With more than one slot, one stays free of videos.
+  const videoSlots = pLimit(Math.max(1, config.worker.concurrency - 1));
+
+  const secondsFor = ({ media }: Submission) =>
+    media === 'video' ? config.limits.videoSeconds : config.limits.imageSeconds;
 
   async function modelsToWarm(): Promise<string[]> {
-    const found = await Promise.all(
-      KIND_NAMES.map((kind) => catalog.defaultFor(kind, kind === 'face' ? config.models.face : config.models.object)),
-    );
+    const found = await Promise.all(KIND_NAMES.map((kind) => catalog.defaultFor(kind, config.models[kind])));
     return found.flatMap((model) => (model === undefined ? [] : [model.name]));
   }
 
@@ -84,12 +90,36 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
     return runTask(taskId, data, performance.now() - waitSince, { lanes, storage }, signal);
   }
 
+  /** One attempt once there is a slot for it; the time limit is that of the attempt alone. */
+  async function attemptInSlot(
+    taskId: string,
+    submission: Submission,
+    since: number,
+    signal: AbortSignal,
+  ): Promise<TaskResult> {
+    const begun = Promise.withResolvers<void>();
+    const limited = async () => {
+      signal.throwIfAborted();
+      begun.resolve();
+      const limit = new AbortController();
+      const timer = setTimeout(() => limit.abort(new OutOfTime()), secondsFor(submission) * 1000);
+      const both = AbortSignal.any([signal, limit.signal]);
+      return attempt(taskId, submission, since, both).finally(() => clearTimeout(timer));
+    };
+    const inSlot = () => slots(limited);
+    const attempted = submission.media === 'video' ? videoSlots(inSlot) : inSlot();
+    attempted.catch(() => undefined);
+    // Who hangs up while waiting for a turn is not waited for.
+    await abortable(begun.promise, signal);
+    return attempted;
+  }
+
   async function withRetry(taskId: string, submission: Submission, signal: AbortSignal): Promise<TaskResult> {
     const since = performance.now();
     let losses = 0;
     for (let attempts = 1; ; attempts++) {
       try {
-        return await attempt(taskId, submission, since, signal);
+        return await attemptInSlot(taskId, submission, since, signal);
       } catch (error) {
         if (error instanceof LaneLostError && ++losses > MAX_LOSSES)
           throw new AppError('WORKER_LOST', LOST_SENTENCE, { cause: error });
@@ -105,8 +135,12 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
   /** The boxes of a result, kept beside its file for the annotated copy that somebody may ask for. */
   async function keep(base: string, result: TaskResult): Promise<void> {
     const path = storage.temporaryPath();
-    await writeFile(path, JSON.stringify(result));
-    await storage.commit(path, sidecarName(base));
+    try {
+      await writeFile(path, JSON.stringify(result));
+      await storage.commit(path, sidecarName(base));
+    } finally {
+      await storage.discard(path);
+    }
   }
 
   return {
@@ -131,9 +165,6 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
     isLoading: () => loading,
     async run(submission, signal) {
       const taskId = randomUUID();
-      const limit = new AbortController();
-      const seconds = submission.media === 'video' ? config.limits.videoSeconds : config.limits.imageSeconds;
-      const timer = setTimeout(() => limit.abort(new OutOfTime()), seconds * 1000);
       underWay.set(taskId, { kind: submission.kind, since: Date.now() });
       try {
         const { queueLength } = config.limits;
@@ -142,7 +173,7 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
             retryAfterSeconds: 10,
           });
         }
-        const result = await withRetry(taskId, submission, AbortSignal.any([signal, limit.signal, givingUp.signal]));
+        const result = await withRetry(taskId, submission, AbortSignal.any([signal, givingUp.signal]));
         if (submission.media === 'image' && submission.options.annotate === 'auto') await keep(submission.base, result);
         log.info(
           {
@@ -156,14 +187,11 @@ export function createSyncService(config: Config, catalog: ModelCatalog, storage
         );
         return { ...result, task_id: taskId };
       } catch (error) {
-        await storage
-          .remove(submission.file.name)
-          .catch((reason: unknown) => log.warn({ err: reason }, 'a file could not be removed'));
+        await submission.discardFile();
         if (error instanceof OutOfTime)
-          throw new AppError('TIMEOUT', `The task took longer than the ${seconds} s it may take.`);
+          throw new AppError('TIMEOUT', `The task took longer than the ${secondsFor(submission)} s it may take.`);
         throw publicError(error);
       } finally {
-        clearTimeout(timer);
         underWay.delete(taskId);
       }
     },

@@ -15,11 +15,16 @@ export const mediaOf = (job: Job): Media => (job.name === 'video' ? 'video' : 'i
 
 const STAGES = ['decode', 'inference', 'postprocess'] as const;
 
-/** Counts, logs and announces how attempts end, each once Redis has it in writing. */
+/**
+ * Counts, logs and announces how attempts end, each once Redis has it in writing.
+ *
+ * @param waitOf how long a job had waited for its attempt in ms, undefined where that had not properly begun
+ */
 export function recordEnds(
   worker: Worker<unknown, TaskResult>,
   redis: Redis,
   statistics: StatisticsRecorder,
+  waitOf: (job: Job) => number | undefined,
   log: Logger,
 ): Ends {
   const totals = { done: 0, failed: 0, retried: 0 };
@@ -60,7 +65,9 @@ export function recordEnds(
     const revoked = error.message === REVOKED_REASON;
     if (!revoked) totals.failed++;
     statistics.count(revoked ? 'revoked' : 'failed');
-    const ms = job.finishedOn - (job.processedOn ?? job.finishedOn);
+    const startedAt = job.processedOn ?? job.finishedOn;
+    const ms = job.finishedOn - startedAt;
+    if (!revoked) statistics.observeFailure((waitOf(job) ?? Math.max(0, startedAt - job.timestamp)) / 1000, ms / 1000);
     const cause = error instanceof UnrecoverableError ? error.cause : undefined;
     log.warn({ ...about(job), reason: error.message, err: cause, ms }, 'task ended without result');
     announce(job);

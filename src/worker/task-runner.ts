@@ -3,12 +3,11 @@ import type { JobData } from '../contract/task.ts';
 import { AppError, TransientError } from '../errors.ts';
 import type { OnProgress } from '../lanes/lane-process.ts';
 import type { Lanes } from '../lanes/lanes.ts';
+import { roundedMs } from '../lanes/milliseconds.ts';
 import type { LaneAnswer, LaneTask } from '../lanes/protocol.ts';
 import { detectionsName, parseName } from '../storage/names.ts';
 import type { Storage } from '../storage/storage.ts';
 import { resultOf } from './results.ts';
-
-const rounded = (ms: number) => Math.round(ms * 100) / 100;
 
 /** What a detection process is to do, and the names that its temporary files get when all went well. */
 type Plan = { task: LaneTask; outputs: { temporary: string; name: string }[] };
@@ -77,7 +76,7 @@ export async function runTask(
   onProgress?: OnProgress,
 ): Promise<TaskResult> {
   const start = performance.now();
-  // An attempt that was killed has left its files behind.
+  // An attempt that was killed has left its files behind. One that still lives has lost its lock and may fail.
   if (data.media === 'video' || storage.copies) await storage.discardOf(taskId);
   const source = await storage.fetch(data.file.name, taskId, signal);
   if (source === undefined) throw new TransientError('the file of the task is not in storage');
@@ -86,10 +85,15 @@ export async function runTask(
   try {
     const answer = succeeded(await lanes.run(task, signal, onProgress));
     for (const { temporary, name } of outputs) await storage.commit(temporary, name, signal);
-    const timings = { wait: rounded(waitMs), ...answer.timings, total: rounded(waitMs + performance.now() - start) };
+    const timings = {
+      wait: roundedMs(waitMs),
+      ...answer.timings,
+      total: roundedMs(waitMs + performance.now() - start),
+    };
     return resultOf(data, answer, timings);
   } catch (error) {
-    if (outputs.length > 0) await storage.discardOf(taskId).catch(() => undefined);
+    // Only what is this attempt's own: where it has lost its lock, another one works on the task by now.
+    await Promise.all(outputs.map(({ temporary }) => storage.discard(temporary).catch(() => undefined)));
     throw error;
   } finally {
     await source.release();

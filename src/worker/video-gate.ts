@@ -2,6 +2,7 @@ import { Job, type Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { TaskResult } from '../contract/results.ts';
 import type { Logger } from '../log.ts';
+import { seldom } from '../log-seldom.ts';
 import { firstWaiting, MOST_URGENT, PICTURE_PRIORITIES } from '../queue/first-waiting.ts';
 
 /** How often a worker whose last slot is kept for pictures looks for one, in ms. */
@@ -14,6 +15,8 @@ export type VideoGate = {
   leave(isVideo: boolean): void;
   /** Takes nothing at all, until it is told to go on. */
   rest(on: boolean): void;
+  /** Whether the worker takes nothing by itself at present. */
+  isHeld(): boolean;
   /** To be called when the number of slots has changed. */
   refresh(): void;
   stop(): void;
@@ -30,6 +33,7 @@ export function createVideoGate(
   log: Logger,
 ): VideoGate {
   const most = () => (slots() === 1 ? Number.POSITIVE_INFINITY : slots() - 1);
+  const mayTell = seldom();
   let videos = 0;
   let busy = 0;
   let held = false;
@@ -73,7 +77,7 @@ export function createVideoGate(
     try {
       if (videos < most() || (busy < slots() && (await pictureIsNext()))) await open();
     } catch (error) {
-      log.warn({ err: error }, 'the queue could not be looked at');
+      if (mayTell(String(error))) log.warn({ err: error }, 'the queue could not be looked at');
     }
     looking = false;
     if (lookAgain) {
@@ -105,6 +109,7 @@ export function createVideoGate(
       if (on) hold();
       else if (held) void adjust();
     },
+    isHeld: () => held,
     refresh() {
       // Going on after a pause makes BullMQ look at its number of slots again.
       hold();

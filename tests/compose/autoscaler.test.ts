@@ -157,10 +157,10 @@ describe.each(await installed())('the autoscaler and %s', (_name, program, first
   it('lives with --scale: Compose takes its containers for its own', async () => {
     await driver.scale('face', 3);
     const added = await ids();
-    await compose('up', '-d', '--no-recreate', '--scale', 'face-worker=4');
+    await compose('up', '-d', '--scale', 'face-worker=4');
     expect(await driver.count('face')).toBe(4);
     expect((await ids()).filter((id) => added.includes(id))).toHaveLength(3);
-    await compose('up', '-d', '--no-recreate', '--scale', 'face-worker=2');
+    await compose('up', '-d', '--scale', 'face-worker=2');
     expect(await driver.count('face')).toBe(2);
     await driver.scale('face', 3);
     expect((await names()).map((name) => /\d+$/.exec(name)?.[0])).toHaveLength(3);

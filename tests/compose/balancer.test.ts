@@ -21,6 +21,10 @@ describe.skipIf(!requireShared())('nginx in front of several web containers', ()
     await stack?.down();
   });
 
+  it('is healthy, and so is all behind it', async () => {
+    await stack.expectHealthy(['nginx', 'web']);
+  });
+
   it('shares the requests out', async () => {
     const id = await submit(stack.balancerUrl, 'face/video', {
       file: video('people-one-by-one.mp4'),

@@ -4,15 +4,21 @@ import { submit, taskIn } from '../support/api.ts';
 import { requireShared } from '../support/shared.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { expectWorkers, FACES, serviceHealth } from './load.ts';
-import { createStack, docker, HAS_V1, HAS_V2, imageTag, type Stack } from './stack.ts';
+import { createStack, docker, imageTag, type Stack, VERSIONS } from './stack.ts';
 
-const VERSIONS = [...(HAS_V2 ? [2 as const] : []), ...(HAS_V1 ? [1 as const] : [])];
+/** Takes OTLP over HTTP and says from which services spans come. */
+const COLLECTOR = `require('node:http').createServer(async (request, response) => {
+  const { resourceSpans } = JSON.parse(Buffer.concat(await request.toArray()));
+  for (const { resource } of resourceSpans)
+    console.log(resource.attributes.find(({ key }) => key === 'service.name').value.stringValue);
+  response.end('{}');
+}).listen(4318)`;
 
 describe.skipIf(!requireShared()).each(VERSIONS)('the stack of Compose %i', (version) => {
   let stack: Stack;
 
   beforeAll(async () => {
-    stack = await createStack(version);
+    stack = await createStack(version, { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' });
     await stack.compose('up', '-d', '--scale', 'face-worker=3');
     await waitFor('web', async () => (await fetch(`${stack.url}/api/health/live`)).ok, { timeoutMs: 60_000 });
     await Promise.all([expectWorkers(stack.url, 'face', 3), expectWorkers(stack.url, 'object', 2)]);
@@ -27,12 +33,16 @@ describe.skipIf(!requireShared()).each(VERSIONS)('the stack of Compose %i', (ver
     expect(task.result).toMatchObject({ faces_detected: 1, model: 'yunet' });
   });
 
+  it('is healthy in every part', async () => {
+    await stack.expectHealthy(['redis', 'web', 'dashboard', 'face-worker', 'object-worker']);
+  });
+
   it('has small images that run as an ordinary user', async () => {
     const size = async (name: string) => Number(await docker('image', 'inspect', '-f', '{{.Size}}', name));
     const base = await size('node:24-trixie-slim');
     expect(((await size(`recognize-web:${imageTag()}`)) - base) / 1e6).toBeLessThan(350);
-    expect(((await size(`recognize-worker:${imageTag()}`)) - base) / 1e6).toBeLessThan(450);
-    for (const name of ['web', 'worker']) {
+    expect(((await size(`recognize-face-worker:${imageTag()}`)) - base) / 1e6).toBeLessThan(450);
+    for (const name of ['web', 'models', 'dashboard', 'autoscaler', 'face-worker', 'object-worker']) {
       const [image] = JSON.parse(await docker('image', 'inspect', `recognize-${name}:${imageTag()}`)) as [
         { Config: { User: string; Healthcheck: object; Labels: Record<string, string> } },
       ];
@@ -80,6 +90,22 @@ describe.skipIf(!requireShared()).each(VERSIONS)('the stack of Compose %i', (ver
     expect((await serviceHealth(stack.url, 'object')).slots).toBe(2 * Math.min(2, cores));
   });
 
+  it('sends traces to a collector that has joined the internal network', async () => {
+    const network = ['--network', `${stack.project}_back`, '--network-alias', 'collector'];
+    const collector = await docker('run', '-d', '--rm', ...network, 'node:24-trixie-slim', 'node', '-e', COLLECTOR);
+    try {
+      const id = await submit(stack.url, 'object/image', { file: FACES() });
+      await taskIn(stack.url, id, ['SUCCESS'], { timeoutMs: 60_000 });
+      const told = async () => (await docker('logs', collector)).split('\n');
+      for (const service of ['recognize-web', 'recognize-object-worker']) {
+        await waitFor(`a span of ${service}`, async () => (await told()).includes(service), { timeoutMs: 30_000 });
+      }
+      expect(await docker('network', 'inspect', '-f', '{{.Internal}}', `${stack.project}_back`)).toBe('true');
+    } finally {
+      await docker('rm', '-f', collector);
+    }
+  });
+
   it('writes a log for each worker, owned by the user of the services', async () => {
     await waitFor('five logs', () => stack.logFiles().size >= 5, { timeoutMs: 15_000 });
     const names = ['face_worker_1', 'face_worker_2', 'face_worker_3', 'object_worker_1', 'object_worker_2'];
@@ -109,10 +135,18 @@ describe.skipIf(!requireShared()).each(VERSIONS)('the stack of Compose %i', (ver
     expect((await stack.logs(dashboard)).match(/shown this once/g)).toHaveLength(1);
   });
 
-  it('prepares the volumes once only', async () => {
-    const again = await stack.compose('run', '--rm', 'models');
-    expect(again).toContain('The volumes are ready.');
-    expect(again).not.toContain('got it from');
+  it('prepares the volumes once only, and gets further models when it is told to', async () => {
+    const [models] = await stack.containers('models');
+    if (models === undefined) throw new Error('The container that prepares the volumes is gone.');
+    const count = async (what: RegExp) => (await stack.logs(models)).match(what)?.length ?? 0;
+    expect(await count(/^yunet: got it from /gm)).toBe(1);
+    const notes = await count(/^Note: /gm);
+    await stack.compose('up', '-d', '--scale', 'face-worker=3');
+    expect(await count(/^The volumes are ready\.$/gm)).toBe(2);
+    expect(await count(/^Note: /gm)).toBe(notes);
+    const again = await stack.compose('run', '--rm', 'models', 'pull', 'yunet_s');
+    expect(again).toMatch(/^yunet_s: got it from \/mirror/m);
+    expect(await stack.compose('run', '--rm', 'models', 'list')).toMatch(/^yunet_s +face +ready/m);
   });
 
   it('leaves nothing behind', async () => {

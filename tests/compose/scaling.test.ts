@@ -3,7 +3,7 @@ import type { FaceVideoResult, ImageResult } from '../../src/contract/results.ts
 import { submit, taskIn } from '../support/api.ts';
 import { requireShared } from '../support/shared.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { expectWorkers, FACES, PICTURE, startLoad, video } from './load.ts';
+import { containerOf, expectAllDone, expectWorkers, FACES, PICTURE, scaleTo, startLoad, video } from './load.ts';
 import { createStack, docker, HAS_V2, type Stack } from './stack.ts';
 
 const END = ['SUCCESS', 'FAILURE', 'REVOKED'];
@@ -23,20 +23,6 @@ describe.skipIf(!requireShared())('the parts under Compose', () => {
 
   const endOf = <R extends ImageResult | FaceVideoResult>(id: string, timeoutMs = 120_000) =>
     taskIn<R>(stack.url, id, END, { timeoutMs });
-
-  /** Every accepted task has ended well, and was finished by one worker only. */
-  async function expectAllDone(ids: readonly string[]): Promise<void> {
-    expect(new Set(ids).size).toBe(ids.length);
-    for (const id of ids) expect((await endOf(id)).state, id).toBe('SUCCESS');
-    const finished = new Map<string, number>();
-    for (const text of stack.logFiles().values()) {
-      for (const line of text.split('\n').filter((entry) => entry.includes('"msg":"task done"'))) {
-        const { taskId } = JSON.parse(line) as { taskId: string };
-        finished.set(taskId, (finished.get(taskId) ?? 0) + 1);
-      }
-    }
-    expect(ids.filter((id) => finished.get(id) !== 1)).toEqual([]);
-  }
 
   it('gets its first results', async () => {
     await waitFor('web', async () => (await fetch(`${stack.url}/api/health/live`)).ok, { timeoutMs: 60_000 });
@@ -72,12 +58,7 @@ describe.skipIf(!requireShared())('the parts under Compose', () => {
       fields: { annotate: 'false' },
     });
     const running = await taskIn<FaceVideoResult>(stack.url, id, ['PROCESSING'], { timeoutMs: 30_000 });
-    const containers = await stack.containers('face-worker');
-    const texts = await Promise.all(containers.map((container) => stack.logs(container)));
-    const at = texts.findIndex((text) => text.includes(`"worker":"${running.worker}"`));
-    const victim = containers[at];
-    expect(victim, `nobody is ${running.worker}`).toBeDefined();
-    if (victim === undefined) return;
+    const victim = await containerOf(stack, running.worker);
     // The kernel would do the same for lack of memory: the worker is gone without a word, and its container ends.
     const child = await docker('exec', victim.Id, 'cat', '/proc/1/task/1/children');
     await docker('exec', victim.Id, 'bash', '-c', `kill -9 ${child.trim()}`).catch(() => '');
@@ -97,20 +78,15 @@ describe.skipIf(!requireShared())('the parts under Compose', () => {
   it('scales in and out under load without losing or doubling a task', async () => {
     const load = startLoad(stack.url);
     onTestFailed(() => void load.stop());
-    const scale = async (face: number, object: number) => {
-      const words = ['--scale', `face-worker=${face}`, '--scale', `object-worker=${object}`];
-      await stack.compose('up', '-d', '--no-deps', ...words, 'face-worker', 'object-worker');
-      await Promise.all([workersAre('face', face), workersAre('object', object)]);
-    };
-    await scale(1, 1);
+    await scaleTo(stack, { face: 1, object: 1 });
     expect(await stack.containers('face-worker')).toHaveLength(1);
-    await scale(4, 2);
+    await scaleTo(stack, { face: 4, object: 2 });
     expect(stack.logFiles().has('face_worker_4.log')).toBe(true);
-    await scale(2, 1);
+    await scaleTo(stack, { face: 2, object: 1 });
     await load.stop();
     expect(load.refused).toBe(0);
     expect(load.accepted.length).toBeGreaterThan(20);
-    await expectAllDone(load.accepted);
+    await expectAllDone(stack, load.accepted);
   });
 
   it('loses nothing when Redis is started anew', async () => {

@@ -1,49 +1,44 @@
 import { execFile } from 'node:child_process';
-import { existsSync, openAsBlob } from 'node:fs';
+import { openAsBlob } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Redis } from 'ioredis';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { hashPassword } from '../../src/dashboard/password.ts';
-import { beat, signOff } from '../../src/queue/heartbeat.ts';
+import { beat, type Heartbeat, knownWorkers, signOff } from '../../src/queue/heartbeat.ts';
 import { KEYS } from '../../src/queue/keys.ts';
 import { getTask, taskIn } from '../support/api.ts';
-import { type Home, makeHome, type Service, startService } from '../support/service.ts';
+import { type BrowserLogin, launchBrowser, type Opened, type TestBrowser } from '../support/browser.ts';
+import { heartbeatOf } from '../support/heartbeats.ts';
+import { type Home, makeHome, redisSocketOf, type Service, startService } from '../support/service.ts';
 import { requireShared, sharedPath } from '../support/shared.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const PROGRAMS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'];
 const DOG = sharedPath('data/samples/dog.jpg');
 const HOSTILE = '<img src=x onerror="document.title=\'owned\'"><script>document.title="owned"</script>';
 
-type Login = { username: string; password: string };
-const ada: Login = { username: 'ada', password: 'admin pass' };
-const eve: Login = { username: 'eve', password: 'viewer pass' };
+const ada: BrowserLogin = { username: 'ada', password: 'admin pass' };
+const eve: BrowserLogin = { username: 'eve', password: 'viewer pass' };
 
 describe.skipIf(!requireShared())('the pages of the dashboard', () => {
   let home: Home;
   let service: Service;
-  let browser: Browser;
+  let browser: TestBrowser;
   let redis: Redis;
   let base: string;
-  const contexts: BrowserContext[] = [];
 
   beforeAll(async () => {
     const [admin, viewer] = await Promise.all([hashPassword(ada.password), hashPassword(eve.password)]);
     home = await makeHome({ WORKER_CONCURRENCY: '1', DASHBOARD_USERS: `ada:admin:${admin},eve:viewer:${viewer}` });
     service = await startService({ home });
     base = service.dashboardUrl;
-    const server = service.processes().find(({ command }) => command.includes('redis-server'));
-    redis = new Redis({ path: /unixsocket:(\S+)/.exec(server?.command ?? '')?.[1] ?? '' });
+    redis = new Redis({ path: redisSocketOf(home) });
     redis.on('error', () => {});
-    browser = await chromium.launch({ executablePath: PROGRAMS.find((path) => existsSync(path)) ?? '', args: FLAGS });
+    browser = await launchBrowser();
   });
 
-  afterEach(async () => {
-    await Promise.all(contexts.splice(0).map((context) => context.close()));
-  });
+  afterEach(() => browser.closePages());
 
   afterAll(async () => {
     redis?.disconnect();
@@ -51,24 +46,10 @@ describe.skipIf(!requireShared())('the pages of the dashboard', () => {
     await service?.stop();
   });
 
-  async function open(
-    path: string,
-    login: Login = ada,
-  ): Promise<{ page: Page; complaints: string[]; outside: string[] }> {
-    const context = await browser.newContext({ httpCredentials: login, viewport: { width: 1280, height: 800 } });
-    contexts.push(context);
-    const page = await context.newPage();
-    const complaints: string[] = [];
-    const outside: string[] = [];
-    page.on('console', (message) => {
-      if (message.type() === 'error') complaints.push(message.text());
-    });
-    page.on('pageerror', (error) => complaints.push(error.message));
-    page.on('request', (request) => {
-      if (!request.url().startsWith(base)) outside.push(request.url());
-    });
-    await page.goto(base + path);
-    return { page, complaints, outside };
+  async function open(path: string, login = ada): Promise<Opened> {
+    const opened = await browser.open({ httpCredentials: login, viewport: { width: 1280, height: 800 } });
+    await opened.page.goto(base + path);
+    return opened;
   }
 
   async function post(route: string, path: string, query = ''): Promise<string> {
@@ -89,13 +70,27 @@ describe.skipIf(!requireShared())('the pages of the dashboard', () => {
     await dialog.waitFor({ state: 'detached' });
   }
 
+  /** Links of a navigation that lie outside the screen, or below the first. */
+  const linksOutside = (page: Page, selector: string) =>
+    page.evaluate(`(() => {
+      const links = [...document.querySelectorAll(${JSON.stringify(selector)})];
+      const top = links[0]?.getBoundingClientRect().top;
+      const isIn = ({ left, right, top: y }) => left >= 0 && right <= innerWidth && y === top;
+      return links.length === 6 ? links.filter((link) => !isIn(link.getBoundingClientRect())).map((link) => link.text) : ['none'];
+    })()`);
+
   const says = (page: Page, text: string | RegExp) => page.locator('#notice', { hasText: text }).waitFor();
 
   test('the overview shows both queues, their workers and links to the rest', async () => {
     await detect();
     const { page, complaints, outside } = await open('/overview');
     await page.locator('#verdict', { hasText: 'All is well' }).waitFor();
-    await page.locator('.tile', { hasText: 'Workers online' }).locator('strong', { hasText: /^2$/ }).waitFor();
+    for (const [name, count] of [
+      ['Workers online', /^2$/],
+      ['Workers busy', /^0$/],
+      ['Workers lost', /^0$/],
+    ] as const)
+      await page.locator('.tile', { hasText: name }).locator('strong', { hasText: count }).waitFor();
     for (const queue of ['face_detection', 'object_detection'])
       await page.locator(`[data-queue=${queue}] svg`).first().waitFor();
     await page.locator('#who', { hasText: 'ada (admin)' }).waitFor();
@@ -127,6 +122,8 @@ describe.skipIf(!requireShared())('the pages of the dashboard', () => {
     await page.getByRole('link', { name: 'object_worker_1' }).click();
     await page.getByText('Recent tasks').waitFor();
     await page.locator('.log', { hasText: 'worker ready' }).waitFor();
+    const fromEnd = `(log => log.scrollHeight - log.scrollTop - log.clientHeight)(document.querySelector('[role=log]'))`;
+    expect(await page.evaluate(fromEnd)).toBeLessThan(2);
     await page.locator('dl', { hasText: 'yolox_nano (cpu)' }).waitFor();
     expect(complaints).toEqual([]);
   });
@@ -144,6 +141,86 @@ describe.skipIf(!requireShared())('the pages of the dashboard', () => {
     await press(page, 'Resume', 'Resume', '[data-queue=object_detection]');
     await taskIn(service.url, waiting, ['SUCCESS']);
     await page.locator('#verdict', { hasText: 'All is well' }).waitFor();
+  });
+
+  test('Enter in a question means yes, Escape means no', async () => {
+    const { page, complaints } = await open('/overview');
+    const card = page.locator('section[data-queue=face_detection]');
+    const dialog = page.getByRole('dialog');
+    await card.getByRole('button', { name: 'Pause' }).click();
+    await dialog.waitFor();
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'detached' });
+    await card.getByRole('button', { name: 'Pause' }).click();
+    await dialog.getByRole('button', { name: 'Back' }).click();
+    await dialog.waitFor({ state: 'detached' });
+    expect(await redis.hexists(KEYS.meta('face_detection'), 'paused')).toBe(0);
+    for (const [name, verdict] of [
+      ['Pause', 'face_detection is paused'],
+      ['Resume', 'All is well'],
+    ] as const) {
+      await card.getByRole('button', { name }).click();
+      await dialog.waitFor();
+      await page.keyboard.press('Enter');
+      await dialog.waitFor({ state: 'detached' });
+      await page.locator('#verdict', { hasText: verdict }).waitFor();
+    }
+    // Also from the field of a number.
+    await page.goto(`${base}/workers/face_worker_1`);
+    await page.getByRole('button', { name: 'Slots' }).click();
+    await dialog.getByRole('spinbutton').fill('2');
+    await page.keyboard.press('Enter');
+    await says(page, 'From 1 to 2 slots');
+    await page.getByRole('button', { name: 'Slots' }).click();
+    await dialog.getByRole('spinbutton').fill('1');
+    await page.keyboard.press('Enter');
+    expect(complaints).toEqual([]);
+  });
+
+  test('a limit over all workers is told on the overview and lifted there', async () => {
+    const { page, complaints } = await open('/overview');
+    const card = page.locator('section[data-queue=object_detection]');
+    await card.locator('.facts').waitFor();
+    expect(await card.locator('.limits').count()).toBe(0);
+    await page.locator('.tile', { hasText: 'Storage' }).locator('strong', { hasText: 'works' }).waitFor();
+    await redis.hset(KEYS.meta('object_detection'), { max: 100, duration: 1000 });
+    await card.getByText('at most 100 begun in 1.0 s (rate limit)').waitFor();
+    await press(page, 'Lift', 'Lift', 'section[data-queue=object_detection]');
+    await says(page, 'rate limit of 100 in 1000 ms is gone');
+    await card.locator('.limits').waitFor({ state: 'detached' });
+    // Fewer at a time than one worker with two slots could run.
+    const [{ name = '', ...beatOfOne } = {}] = await knownWorkers(redis);
+    expect(name).not.toBe('');
+    await beat(redis, {
+      ...beatOfOne,
+      id: 'y',
+      name: 'object_worker_77',
+      kind: 'object',
+      beat_at: Date.now(),
+    } as Heartbeat);
+    await redis.hset(KEYS.meta('object_detection'), { concurrency: 1 });
+    await page.locator('#verdict', { hasText: /object_detection may run only 1 of \d tasks at a time/ }).waitFor();
+    await press(page, 'Lift', 'Lift', 'section[data-queue=object_detection]');
+    await signOff(redis, 'object_worker_77');
+    await page.locator('#verdict', { hasText: 'All is well' }).waitFor();
+    expect(complaints).toEqual([]);
+  });
+
+  test('a search in another order, and one for a range that nothing can lie in', async () => {
+    await detect();
+    const { page } = await open('/tasks');
+    await page.getByLabel('Order').selectOption('longest_run');
+    await page.getByRole('button', { name: 'Search', exact: true }).click();
+    await waitFor('the order in the address', () => new URL(page.url()).search === '?sort=longest_run');
+    await page.locator('#searched', { hasText: 'looked at' }).waitFor();
+    await page.locator('main tbody tr').first().waitFor();
+    await page.getByLabel('Ran at least (s)').fill('5');
+    await page.locator('input[name=max_run_s]').fill('2');
+    await page.getByRole('button', { name: 'Search', exact: true }).click();
+    await says(page, 'Option min_run_s must not be greater than max_run_s.');
+    await page.locator('input[name=max_run_s]').fill('600');
+    await page.getByRole('button', { name: 'Search', exact: true }).click();
+    await page.locator('#notice').waitFor({ state: 'hidden' });
   });
 
   test('a running video is cancelled from its page', async () => {
@@ -249,6 +326,30 @@ describe.skipIf(!requireShared())('the pages of the dashboard', () => {
     expect(complaints).toEqual([]);
   });
 
+  test('what a browser does not show in the place of a picture or a video is shown as it can', async () => {
+    const make = (...args: string[]) => promisify(execFile)('ffmpeg', ['-loglevel', 'error', '-i', DOG, ...args]);
+    const [moving, still] = [join(home.root, 'moving.gif'), join(home.root, 'still.tiff')];
+    await make('-vf', 'scale=160:-1,loop=8:1:0', '-frames:v', '8', moving);
+    await make(still);
+    const gif = await post('object/video', moving, '?wait=60&annotate=false');
+    const { page, complaints } = await open(`/tasks/${gif}`);
+    const width = '(async img => (await img.decode(), img.naturalWidth))(document.querySelector("#preview img"))';
+    await page.locator('#preview img').waitFor();
+    expect(await page.evaluate(width)).toBe(160);
+    const tiff = await post('object/image', still, '?wait=30');
+    await page.goto(`${base}/tasks/${tiff}`);
+    await page.locator('#preview', { hasText: 'Browsers do not show image/tiff' }).waitFor();
+    expect(await page.locator('#preview img').count()).toBe(0);
+    // Once somebody has had the copy with the boxes drawn, that is shown.
+    const task = await getTask(service.url, tiff);
+    const result = task.result as { annotated_image: string };
+    expect((await fetch(service.url + result.annotated_image)).status).toBe(200);
+    await page.reload();
+    await page.locator('#preview img').waitFor();
+    expect(await page.evaluate(width)).toBe(768);
+    expect(complaints).toEqual([]);
+  });
+
   test('a viewer sees it all, finds nothing to press and is refused what a script tries', async () => {
     const taskId = await detect();
     const { page, complaints } = await open('/overview', eve);
@@ -278,28 +379,8 @@ describe.skipIf(!requireShared())('the pages of the dashboard', () => {
     const result = JSON.parse((await redis.hget(job, 'returnvalue')) ?? '') as { objects: { class: string }[] };
     for (const object of result.objects) object.class = HOSTILE;
     await redis.hset(job, 'returnvalue', JSON.stringify(result), 'pb', HOSTILE, 'stack', HOSTILE);
-    await beat(redis, {
-      id: 'x',
-      name: 'object_worker_66',
-      kind: 'object',
-      host: HOSTILE,
-      pid: 1,
-      state: 'starting',
-      reason: HOSTILE,
-      concurrency: 1,
-      current: [],
-      done: 0,
-      failed: 0,
-      retried: 0,
-      load: 0,
-      cpu_percent: 0,
-      rss: 1,
-      lanes: [],
-      model: null,
-      models: [{ name: HOSTILE, provider: 'cpu' }],
-      started_at: Date.now(),
-      beat_at: Date.now(),
-    });
+    const hostile = { host: HOSTILE, reason: HOSTILE, models: [{ name: HOSTILE, provider: 'cpu' as const }] };
+    await beat(redis, heartbeatOf({ name: 'object_worker_66', kind: 'object', state: 'starting', ...hostile }));
     const { page, complaints } = await open(`/tasks/${taskId}`);
     for (const path of [
       `/tasks/${taskId}`,
@@ -322,19 +403,23 @@ describe.skipIf(!requireShared())('the pages of the dashboard', () => {
   test('it fits on a phone, in the dark as in the light', async () => {
     await detect();
     for (const colorScheme of ['light', 'dark'] as const) {
-      const context = await browser.newContext({
-        httpCredentials: ada,
-        viewport: { width: 360, height: 740 },
-        colorScheme,
-      });
-      contexts.push(context);
-      const page = await context.newPage();
+      const viewport = { width: 360, height: 740 };
+      const { page } = await browser.open({ httpCredentials: ada, viewport, colorScheme });
       for (const path of ['/overview', '/workers', '/tasks', '/failed', '/audit']) {
         await page.goto(base + path);
         await page.locator('main h1').first().waitFor();
         await page.locator('#who', { hasText: 'ada' }).waitFor();
         const across = await page.evaluate('document.documentElement.scrollWidth');
         expect({ path, across }).toEqual({ path, across: 360 });
+        expect(await linksOutside(page, 'header nav a')).toEqual([]);
+      }
+      for (const path of ['/', '/queue/object_detection']) {
+        await page.goto(base + path);
+        await page.locator('main').getByText('object_detection').or(page.getByText('Throughput')).first().waitFor();
+        expect(await linksOutside(page, '#pages a')).toEqual([]);
+        // The strip of ours lies over nothing of the board's.
+        const under = `document.elementsFromPoint(180, 20).filter((one) => one.closest('header') && one.matches('button, a, h1, h2'))`;
+        expect(await page.evaluate(`${under}.length`)).toBe(0);
       }
     }
   });

@@ -1,72 +1,45 @@
-import { existsSync, openAsBlob } from 'node:fs';
+import { openAsBlob } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { loadConfig } from '../../src/config.ts';
 import { ROUTES } from '../../src/contract/routes.ts';
 import { hashPassword } from '../../src/dashboard/password.ts';
 import { runDashboard } from '../../src/dashboard/run-dashboard.ts';
+import { type BrowserLogin, launchBrowser, type TestBrowser } from '../support/browser.ts';
 import { startRedis } from '../support/redis.ts';
-import { freePort, type Service, startService } from '../support/service.ts';
+import { freePort, redisSocketOf, type Service, startService } from '../support/service.ts';
 import { requireShared, sharedPath } from '../support/shared.ts';
 import { tempDir } from '../support/temp.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-/** Where Debian, other distributions and Google put it; scripts/test.sh sees to it that there is one. */
-const PROGRAMS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
-
-const FLAGS = [
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
-
 const PHOTO = sharedPath('data/bad/image/good.jpg');
-
-type Login = { username: string; password: string };
-type Opened = {
-  page: Page;
-  /** Errors in the console. */
-  complaints: string[];
-  /** Requests to anywhere but this machine. */
-  outside: string[];
-};
 
 describe.skipIf(!requireShared())('in a browser', () => {
   let service: Service;
   /** A second dashboard on the same queues, with a login. */
   let guarded: Service;
-  let browser: Browser;
-  const contexts: BrowserContext[] = [];
+  let browser: TestBrowser;
 
-  const ada: Login = { username: 'ada', password: 'admin pass' };
-  const eve: Login = { username: 'eve', password: 'viewer pass' };
+  const ada: BrowserLogin = { username: 'ada', password: 'admin pass' };
+  const eve: BrowserLogin = { username: 'eve', password: 'viewer pass' };
 
   beforeAll(async () => {
     service = await startService();
-    const redis = service.processes().find(({ command }) => command.includes('redis-server'));
-    const socket = /unixsocket:(\S+)/.exec(redis?.command ?? '')?.[1] ?? '';
     const [admin, viewer] = await Promise.all([hashPassword(ada.password), hashPassword(eve.password)]);
     guarded = await startService({
       role: 'dashboard',
       env: {
-        REDIS_URL: `unix://${socket}`,
+        REDIS_URL: `unix://${redisSocketOf(service.home)}`,
         MODELS_DIR: service.home.environment.MODELS_DIR ?? '',
         DASHBOARD_PORT: String(await freePort()),
         DASHBOARD_USERS: `ada:admin:${admin},eve:viewer:${viewer}`,
       },
     });
-    browser = await chromium.launch({ executablePath: PROGRAMS.find((path) => existsSync(path)) ?? '', args: FLAGS });
+    browser = await launchBrowser();
   });
 
-  afterEach(async () => {
-    await Promise.all(contexts.splice(0).map((context) => context.close()));
-  });
+  afterEach(() => browser.closePages());
 
   afterAll(async () => {
     await browser?.close();
@@ -74,22 +47,7 @@ describe.skipIf(!requireShared())('in a browser', () => {
     await service?.stop();
   });
 
-  async function open(login?: Login): Promise<Opened> {
-    const context = await browser.newContext(login === undefined ? {} : { httpCredentials: login });
-    contexts.push(context);
-    const page = await context.newPage();
-    const complaints: string[] = [];
-    const outside: string[] = [];
-    page.on('console', (message) => {
-      if (message.type() === 'error') complaints.push(message.text());
-    });
-    page.on('pageerror', (error) => complaints.push(error.message));
-    page.on('request', (request) => {
-      const { protocol, hostname } = new URL(request.url());
-      if (/^(http|ws)/.test(protocol) && hostname !== '127.0.0.1') outside.push(request.url());
-    });
-    return { page, complaints, outside };
-  }
+  const open = (login?: BrowserLogin) => browser.open(login === undefined ? {} : { httpCredentials: login });
 
   /** Has a picture looked at; answers the task's id. */
   async function detect(route: string): Promise<string> {

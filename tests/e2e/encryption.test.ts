@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { call, ended, getTask, submit, taskIn } from '../support/api.ts';
 import { goodPicture, sharedFile } from '../support/pictures.ts';
+import { serviceProcesses } from '../support/processes.ts';
 import { type Service, startService } from '../support/service.ts';
 import { requireShared } from '../support/shared.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -18,8 +19,26 @@ function filesBelow(folder: string): { path: string; content: Buffer }[] {
     .map((path) => ({ path, content: readFileSync(path) }));
 }
 
+const environmentOf = (pid: number | string) => readFileSync(`/proc/${pid}/environ`, 'utf8');
+
+/** Environments of the programs that the threads of a process run; one that just ends has none any more. */
+function programsOf(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`)
+      .flatMap((thread) => readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' '))
+      .filter((child) => child !== '')
+      .map(environmentOf)
+      .filter((environment) => environment !== '');
+  } catch {
+    // A thread or a program has ended in between.
+    return [];
+  }
+}
+
 describe.skipIf(!requireShared())('encryption at rest in the whole service', () => {
   let service: Service;
+  /** Of detection processes and the ffmpeg that reads a video, while it does. */
+  let environments = { lanes: [] as string[], programs: [] as string[] };
   let picture: Uint8Array<ArrayBuffer>;
   let video: Uint8Array<ArrayBuffer>;
   beforeAll(async () => {
@@ -45,6 +64,14 @@ describe.skipIf(!requireShared())('encryption at rest in the whole service', () 
     const long = await post('object/video', sharedFile('videos/people-one-by-one.mp4'), { classes: 'toothbrush' });
     await taskIn(url, long, ['PROCESSING']);
     await waitFor('progress', async () => (await getTask(url, long)).progress !== undefined, { timeoutMs: 60_000 });
+    await waitFor('ffmpeg', () => {
+      const lanes = serviceProcesses(service.home.root).filter(({ command }) => /lanes\/lane\.ts/.test(command));
+      environments = {
+        lanes: lanes.map(({ pid }) => environmentOf(pid)),
+        programs: lanes.flatMap(({ pid }) => programsOf(pid)),
+      };
+      return environments.programs.length > 0;
+    });
     await call(`${url}/api/task/${long}`, { method: 'DELETE' });
     const { result } = await getTask(url, ids[1] ?? '');
     const copy = await fetch(`${url}${result?.annotated_image}`);
@@ -79,7 +106,7 @@ describe.skipIf(!requireShared())('encryption at rest in the whole service', () 
       'faces_detected',
       'objects_detected',
       'landmarks',
-      'bbox',
+      '"bbox":',
       'etaSeconds',
       slice(picture, 100),
       slice(picture, picture.length - 100),
@@ -92,6 +119,17 @@ describe.skipIf(!requireShared())('encryption at rest in the whole service', () 
     // Why a task failed is for the log, in a sentence that says nothing of the file.
     for (const { path, content } of stored) expect(content.includes('damaged'), path).toBe(false);
     expect(service.output()).not.toMatch(/holiday|toothbrush|bicycle|0\.3217|landmarks/);
+  });
+
+  it('hands no secret to the programs that read files of strangers', () => {
+    const { lanes, programs } = environments;
+    expect(lanes.length).toBe(2);
+    expect(programs.length).toBeGreaterThanOrEqual(1);
+    for (const environment of [...lanes, ...programs]) {
+      expect(environment).toContain('PATH=');
+      expect(environment).not.toMatch(/(^|\0)(RESULT_ENCRYPTION_KEY|REDIS_URL|API_KEYS)=/);
+      expect(environment).not.toContain('k1:');
+    }
   });
 
   it('is the dashboard allowed to see through', async () => {

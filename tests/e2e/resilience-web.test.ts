@@ -37,6 +37,7 @@ describe.skipIf(!requireShared())('a web process that is killed between upload a
   it(`loses nothing that it accepted and leaves nothing for ever, ${ROUNDS} times under load`, async () => {
     const fleet = await startFleet({ RESULT_TTL: String(TTL_S), UPLOAD_TTL: String(TTL_S) });
     const uploads = join(fleet.home.root, 'data/uploads');
+    const temporary = join(uploads, '.tmp');
     const picture = new Uint8Array(readFileSync(DOG_PATH));
     const client = fleet.redis.client();
     let web: Service = fleet.web;
@@ -57,14 +58,16 @@ describe.skipIf(!requireShared())('a web process that is killed between upload a
       expect(acceptedInAll).toBeGreaterThan(ROUNDS);
       // No task without its file: such a one would have failed.
       expect(await client.zcard('{recognize}:object_detection:failed')).toBe(0);
-      // Files that were just being written, and one that was stored but never queued, as the kill may leave them.
+      // What the killed processes were receiving has gone with the start of the next.
+      await waitFor('what was half received to be gone', () => readdirSync(temporary).length === 0);
+      // A file that nobody owns, and one that was stored but never queued, as the kill may leave them.
       const neverQueued = `${randomBytes(16).toString('hex')}.jpg`;
       writeFileSync(join(uploads, neverQueued), picture);
-      const halfWritten = join(uploads, '.tmp', `${randomBytes(16).toString('hex')}.part`);
+      const halfWritten = join(temporary, `${randomBytes(16).toString('hex')}.part`);
       writeFileSync(halfWritten, 'half');
       const longAgo = Date.now() / 1000 - 3 * 3600;
-      for (const name of readdirSync(join(uploads, '.tmp'))) utimesSync(join(uploads, '.tmp', name), longAgo, longAgo);
-      const left = () => [...readdirSync(uploads), ...readdirSync(join(uploads, '.tmp'))].filter((n) => n !== '.tmp');
+      utimesSync(halfWritten, longAgo, longAgo);
+      const left = () => [...readdirSync(uploads), ...readdirSync(temporary)].filter((name) => name !== '.tmp');
       await waitFor('every file to be swept', () => left().length === 0, { timeoutMs: (TTL_S + 15) * 1000 });
       await waitFor('the index of tasks to be empty', async () => (await client.zcard(KEYS.index(null))) === 0, {
         timeoutMs: 15_000,

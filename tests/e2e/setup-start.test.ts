@@ -6,12 +6,19 @@ import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vites
 import { requireFreePort } from '../../src/supervisor/ports.ts';
 import { ended, submit } from '../support/api.ts';
 import { serviceProcesses } from '../support/processes.ts';
-import { freePort, type Home, makeHome, runToEnd, type Service, startService } from '../support/service.ts';
+import {
+  freePort,
+  type Home,
+  makeHome,
+  redisSocketOf,
+  runToEnd,
+  type Service,
+  startService,
+} from '../support/service.ts';
 import { requireShared, sharedPath } from '../support/shared.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const picture = () => new Uint8Array(readFileSync(sharedPath('data/bad/image/good.jpg')));
-const redisSocket = (home: Home) => join(home.root, 'data/redis/redis.sock');
 
 /** Starts a service that the test stops itself, or that is stopped for it. */
 async function start(options: Parameters<typeof startService>[0] = {}): Promise<Service> {
@@ -40,7 +47,7 @@ async function expectSuccess(service: Service, ids: readonly string[]): Promise<
 
 function expectNothingLeft(home: Home): void {
   expect(serviceProcesses(home.root)).toEqual([]);
-  expect(existsSync(redisSocket(home))).toBe(false);
+  expect(existsSync(redisSocketOf(home))).toBe(false);
   expect(existsSync(join(home.root, 'data/supervisor.lock'))).toBe(false);
 }
 

@@ -14,7 +14,10 @@ describe.skipIf(!requireShared())('traces', () => {
 
   beforeAll(async () => {
     collector = await startCollector();
-    fleet = await startFleet({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url });
+    fleet = await startFleet({
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Basic%20abc',
+    });
     await fleet.startWorker();
   });
 
@@ -68,6 +71,7 @@ describe.skipIf(!requireShared())('traces', () => {
         'recognize.request_id': path[0]?.attributes['recognize.request_id'],
       },
     });
+    expect(collector.credentials()).toEqual(['Basic abc']);
     for (const [index, span] of path.entries()) expect(span.startedAt >= (path[index - 1]?.startedAt ?? 0n)).toBe(true);
   });
 
@@ -100,6 +104,7 @@ describe.skipIf(!requireShared())('traces', () => {
     await call(`${fleet.url}/api/models`);
     await waitFor('a later trace', () => collector.spans().some(({ name }) => name === 'GET /api/models'));
     const roots = new Set(collector.spans().flatMap(({ parentSpanId, name }) => (parentSpanId === '' ? name : [])));
+    expect(roots).toContain('GET /api/models');
     for (const name of roots) expect(name).toMatch(/^(POST|GET) \/api\/(detect|task|models)/);
   });
 });

@@ -1,15 +1,13 @@
-import { existsSync, readdirSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FaceVideoResult } from '../../src/contract/results.ts';
 import { ended, getTask, submit, taskIn } from '../support/api.ts';
+import { launchBrowser } from '../support/browser.ts';
 import { sharedFile } from '../support/pictures.ts';
 import { type Service, startService } from '../support/service.ts';
 import { requireShared } from '../support/shared.ts';
 import { waitFor } from '../support/wait-for.ts';
-
-const PROGRAMS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
 describe.skipIf(!requireShared())('videos in the whole service', () => {
   let service: Service;
@@ -41,12 +39,9 @@ describe.skipIf(!requireShared())('videos in the whole service', () => {
   it('the annotated copy plays and can be sought in a browser', async () => {
     const id = await submit(service.url, 'face/video', { file: sharedFile('videos/signer-mpeg4.avi') });
     const { result } = await ended<FaceVideoResult>(service.url, id);
-    const browser = await chromium.launch({
-      executablePath: PROGRAMS.find(existsSync) ?? '',
-      args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
-    });
+    const browser = await launchBrowser();
     try {
-      const page = await browser.newPage();
+      const { page } = await browser.open();
       const seen = await page.evaluate(`(async () => {
         const video = document.createElement('video');
         const event = (name) => new Promise((resolve, reject) => {

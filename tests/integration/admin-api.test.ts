@@ -17,18 +17,19 @@ import type {
 import { ADMIN_ROUTES } from '../../src/contract/admin-routes.ts';
 import { hashPassword } from '../../src/dashboard/password.ts';
 import { type RunningDashboard, runDashboard } from '../../src/dashboard/run-dashboard.ts';
-import { beat, type Heartbeat } from '../../src/queue/heartbeat.ts';
 import { openQueues, type Queues } from '../../src/queue/queues.ts';
 import { type Running, runWorker } from '../../src/worker/run-worker.ts';
 import { ended, getTask, submit, taskIn } from '../support/api.ts';
 import { askDashboard, type Login } from '../support/dashboard-client.ts';
+import { beatOnceBefore, heartbeatOf } from '../support/heartbeats.ts';
 import { requireShared, sharedPath } from '../support/shared.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startWeb, startWorker, type TestWeb, testConfig } from '../support/web.ts';
 
 const ada: Login = { name: 'ada', password: 'admin pass' };
 const eve: Login = { name: 'eve', password: 'viewer pass' };
-const silent = pino({ level: 'silent' });
+/** To nowhere: what operators do is logged at any level. */
+const silent = pino({ level: 'silent' }, { write: () => undefined });
 
 describe.skipIf(!requireShared())('the admin API', () => {
   const dog = new Uint8Array(readFileSync(sharedPath('data/samples/dog.jpg')));
@@ -189,6 +190,10 @@ describe.skipIf(!requireShared())('the admin API', () => {
         status: 400,
       });
     }
+    const twisted = { filter: { from: '2026-02-01T00:00:00Z', to: '2026-01-01T00:00:00Z' } };
+    expect((await act('/tasks/retry', twisted)).message).toBe('Option filter.from must not be later than to.');
+    expect((await act('/tasks/retry', { task_ids: ['x'] })).message).toBe('Option task_ids.0 must be ids of tasks.');
+    expect((await act('/tasks/retry', {})).message).toContain('either task_ids');
     const broken = await fetch(`${dashboard.url}/api/admin/tasks/retry`, {
       method: 'POST',
       body: '{"task_ids": [',
@@ -230,9 +235,14 @@ describe.skipIf(!requireShared())('the admin API', () => {
     const waiting = await post();
     await new Promise((resolve) => setTimeout(resolve, 700));
     expect((await getTask(web.url, waiting)).state).toBe('PENDING');
-    expect((await act(`/workers/${name}/drain`)).data.message).toContain('already');
+    expect((await act(`/workers/${name}/drain`)).data).toEqual({
+      applied: false,
+      message: 'The worker is drained already.',
+    });
     expect((await act(`/workers/${name}/resume`)).data).toMatchObject({ applied: true });
     expect((await ended(web.url, waiting)).state).toBe('SUCCESS');
+    expect((await act(`/workers/${name}/resume`)).data).toMatchObject({ applied: false });
+    expect((await act(`/workers/${name}/concurrency`, { concurrency: 1 })).data).toMatchObject({ applied: false });
 
     expect((await act(`/workers/${name}/concurrency`, { concurrency: 2 })).data).toMatchObject({ applied: true });
     const grown = await waitFor(
@@ -270,39 +280,25 @@ describe.skipIf(!requireShared())('the admin API', () => {
   test('a lost worker is shown as such, and orders to it say so', async () => {
     const client = web.redis.client();
     await waitFor('Redis', () => client.status === 'ready');
-    const heartbeat: Heartbeat = {
-      id: 'gone',
+    const heartbeat = heartbeatOf({
       name: 'face_worker_7',
-      kind: 'face',
-      host: 'elsewhere',
-      pid: 4,
-      state: 'ready',
-      concurrency: 2,
-      current: [],
-      done: 1,
-      failed: 0,
-      retried: 0,
-      load: 0,
-      cpu_percent: 0,
-      rss: 1,
-      lanes: [],
-      model: 'yunet',
-      models: [],
       started_at: Date.now() - 60_000,
-      beat_at: Date.now() - 30_000,
-    };
-    await beat(client, heartbeat);
+    });
+    await beatOnceBefore(client, heartbeat, 30_000);
     await workerIs('face_worker_7', 'lost');
     expect((await data<Overview>('/overview')).workers).toMatchObject({ lost: 1, online: 0 });
     const answer = await act('/workers/face_worker_7/drain');
     expect(answer.data).toMatchObject({ applied: false, message: expect.stringContaining('lost') });
-    await beat(client, { ...heartbeat, beat_at: Date.now() });
+    await beatOnceBefore(client, heartbeat, 0);
     const silentOne = await act('/workers/face_worker_7/drain');
     expect(silentOne.data).toMatchObject({
       applied: false,
       message: expect.stringContaining('not answered within two seconds'),
     });
-    await beat(client, { ...heartbeat, beat_at: Date.now() - 3_700_000 });
+    await act('/workers/face_worker_7/concurrency', { concurrency: 4 });
+    const [asked] = (await data<AuditList>('/audit?limit=1')).entries;
+    expect(asked).toMatchObject({ action: 'change concurrency to 4', target: 'face_worker_7', result: 'unknown' });
+    await beatOnceBefore(client, heartbeat, 3_700_000);
     const { workers: all } = await data<{ workers: WorkerView[] }>('/workers');
     expect(all.map(({ name }) => name)).not.toContain('face_worker_7');
   });
@@ -310,17 +306,24 @@ describe.skipIf(!requireShared())('the admin API', () => {
   test('a paused queue lets tasks wait; they are cancelled and change their priority there', async () => {
     await work();
     expect((await act('/queues/object_detection/pause')).data.applied).toBe(true);
+    expect((await act('/queues/object_detection/pause')).data).toEqual({
+      applied: false,
+      message: 'The queue is paused already.',
+    });
     const [first, second] = [await post(), await post()];
     const view = await data<Overview>('/overview');
     expect(view.queues.map(({ paused }) => paused)).toEqual([false, true]);
     expect(view.queues[1]?.prioritized).toBe(2);
     expect((await act(`/tasks/${second}/priority`, { priority: 9 })).data.applied).toBe(true);
     expect(await data<TaskDetail>(`/tasks/${second}`)).toMatchObject({ priority: 9, task: { position: 1 } });
+    expect((await act(`/tasks/${second}/priority`, { priority: 9 })).data).toMatchObject({ applied: false });
     expect((await act(`/tasks/${first}/cancel`)).data.applied).toBe(true);
+    expect((await act(`/tasks/${first}/cancel`)).data).toMatchObject({ applied: false });
     expect((await getTask(web.url, first)).state).toBe('REVOKED');
     expect((await act(`/tasks/${first}/retry`)).code).toBe('TASK_FINISHED');
     expect((await act(`/tasks/${second}/retry`)).data.applied).toBe(false);
     expect((await act('/queues/object_detection/resume')).data.applied).toBe(true);
+    expect((await act('/queues/object_detection/resume')).data).toMatchObject({ applied: false });
     expect((await ended(web.url, second)).state).toBe('SUCCESS');
     for (const [path, body] of [
       ['cancel', {}],
@@ -333,6 +336,31 @@ describe.skipIf(!requireShared())('the admin API', () => {
     }
     const { tasks } = await data<TaskPage>('/tasks?state=REVOKED');
     expect(tasks.map(({ task_id }) => task_id)).toContain(first);
+  });
+
+  test('limits over all workers, as Bull Board sets them, are shown and lifted', async () => {
+    const { name } = await work();
+    expect((await act(`/workers/${name}/concurrency`, { concurrency: 2 })).data.applied).toBe(true);
+    const board = (place: string, body: object) =>
+      askDashboard(dashboard.url, `/api/queues/object_detection/${place}`, { method: 'PUT', body, login: ada });
+    expect((await board('concurrency', { concurrency: 1 })).status).toBe(200);
+    expect((await board('rate-limit', { max: 1, duration: 600_000 })).status).toBe(200);
+    const queueView = async () => (await data<Overview>('/overview')).queues[1];
+    await waitFor('the second slot', async () => (await queueView())?.slots === 2, { timeoutMs: 20_000 });
+    expect(await queueView()).toMatchObject({
+      global_concurrency: 1,
+      global_rate_limit: { max: 1, duration_ms: 600_000 },
+    });
+    const posted = [await post(), await post(), await post()];
+    await waitFor('one of them', async () => (await data<TaskPage>('/tasks?state=PENDING')).tasks.length === 2, {
+      timeoutMs: 20_000,
+    });
+    const lifted = await act('/queues/object_detection/lift-limits');
+    expect(lifted.data).toMatchObject({ applied: true, message: expect.stringContaining('global concurrency of 1') });
+    for (const taskId of posted) expect((await ended(web.url, taskId)).state).toBe('SUCCESS');
+    expect(await queueView()).toMatchObject({ global_concurrency: null, global_rate_limit: null });
+    expect((await act('/queues/object_detection/lift-limits')).data).toMatchObject({ applied: false });
+    expect((await act('/queues/object_detection/lift-limits', {}, eve)).code).toBe('FORBIDDEN');
   });
 
   test('a failed task shows why, to admins from where, and is retried once by two admins at once', async () => {
@@ -350,7 +378,13 @@ describe.skipIf(!requireShared())('the admin API', () => {
     const good = await ended(web.url, taskId);
     expect(good.state).toBe('SUCCESS');
     const detail = await data<TaskDetail>(`/tasks/${taskId}`);
-    expect(detail.timeline.map(({ what }) => what)).toEqual(['created', 'started', 'finished']);
+    expect(detail.timeline.map(({ what }) => what)).toEqual(['created', 'queued again', 'started', 'finished']);
+    expect(detail.timeline.map(({ at }) => at)).toEqual([
+      good.created_at,
+      detail.queued_at,
+      good.started_at,
+      good.finished_at,
+    ]);
     expect(detail.board_url).toBe(`/queue/object_detection/${taskId}`);
   });
 
@@ -423,20 +457,28 @@ describe.skipIf(!requireShared())('the admin API', () => {
     await act('/queues/face_detection/resume');
     await act('/tasks/00000000-0000-4000-8000-000000000000/cancel');
     await askDashboard(dashboard.url, '/api/queues/face_detection/pause', { method: 'PUT', login: ada });
+    await askDashboard(dashboard.url, '/api/queues/face_detection/concurrency', {
+      method: 'PUT',
+      login: ada,
+      body: { concurrency: 3, secret: 'x' },
+    });
     await askDashboard(dashboard.url, '/api/queues/face_detection/resume', { method: 'PUT', login: ada });
     const entries = await waitFor('the entries', async () => {
-      const list = await data<AuditList>('/audit?limit=5');
+      const list = await data<AuditList>('/audit?limit=6');
       return list.entries[0]?.target.endsWith('/resume') ? list.entries : undefined;
     });
+    expect(entries[1]?.detail).toBe('answered 200, concurrency 3');
     expect(entries.map(({ who, action, target, result }) => [who, action, target, result])).toEqual([
       ['ada', 'Bull Board', 'PUT /api/queues/face_detection/resume', 'done'],
+      ['ada', 'Bull Board', 'PUT /api/queues/face_detection/concurrency', 'done'],
       ['ada', 'Bull Board', 'PUT /api/queues/face_detection/pause', 'done'],
       ['ada', 'cancel task', '00000000-0000-4000-8000-000000000000', 'failed'],
       ['ada', 'resume queue', 'face_detection', 'done'],
       ['ada', 'pause queue', 'face_detection', 'done'],
     ]);
-    const next = await data<AuditList>(`/audit?limit=1&before=${entries[3]?.id}`);
-    expect(next.entries[0]?.id).toBe(entries[4]?.id);
+    const next = await data<AuditList>(`/audit?limit=1&before=${entries[4]?.id}`);
+    expect(next.entries[0]?.id).toBe(entries[5]?.id);
+    await act('/queues/face_detection/lift-limits');
   });
 
   test('without Redis it says so within two seconds, and answers again afterwards', async () => {
@@ -448,11 +490,20 @@ describe.skipIf(!requireShared())('the admin API', () => {
         expect({ path, code: refused.code }).toEqual({ path, code: 'QUEUE_UNAVAILABLE' });
         expect(performance.now() - began).toBeLessThan(4000);
       }
-      expect((await act('/queues/face_detection/pause')).status).toBe(503);
+      const began = performance.now();
+      const held = await Promise.all([act('/queues/face_detection/pause'), act('/workers/face_worker_1/drain')]);
+      expect(held.map(({ status }) => status)).toEqual([503, 503]);
+      // One silence of Redis, not one for the action and another for its entry in the log.
+      expect(performance.now() - began).toBeLessThan(2800);
     } finally {
       process.kill(web.redis.pid(), 'SIGCONT');
     }
     await waitFor('the answer', async () => (await ask('/overview')).status === 200);
+    const entries = await waitFor('the entry', async () => {
+      const list = await data<AuditList>('/audit?limit=3');
+      return list.entries.find(({ action }) => action === 'pause queue');
+    });
+    expect(entries.result).toBe('unknown');
   });
 
   test('a worker of another kind keeps out of it', async () => {

@@ -132,8 +132,54 @@ test('times bound the search from both sides', async () => {
   expect((await found(`from=${from}&to=${to}&state=FAILURE`)).tasks.map(({ state }) => state)).toEqual(['FAILURE']);
 });
 
+test('other orders: the oldest exactly, the longest of those looked at', async () => {
+  const oldest = await all('sort=oldest&limit=100', 250);
+  expect(numbers(oldest.tasks).slice(0, 250)).toEqual(Array.from({ length: 250 }, (_, index) => index + 1));
+  const failed = await found('sort=oldest&state=FAILURE&limit=3');
+  expect(numbers(failed.tasks)).toEqual([FAILED_EVERY, 2 * FAILED_EVERY, 3 * FAILED_EVERY]);
+  expect(failed.searched).toBe(3);
+
+  const client = redis.client();
+  await waitFor('Redis', () => client.status === 'ready');
+  const job = (number: number) => KEYS.job('object_detection', idOf(number));
+  const slow = [FINISHED - 300, FINISHED - 20, FINISHED - 150];
+  for (const [index, number] of slow.entries()) {
+    const [begun, done] = await client.hmget(job(number), 'processedOn', 'finishedOn');
+    await client.hset(job(number), 'finishedOn', Number(done) + 60_000 * (index + 1), 'processedOn', Number(begun));
+  }
+  try {
+    const longest = await found('sort=longest_run&limit=4');
+    expect(numbers(longest.tasks).slice(0, 3)).toEqual([...slow].reverse());
+    expect(longest.tasks[0]?.run_s).toBeCloseTo(180.2, 3);
+    expect(longest.searched).toBeLessThanOrEqual(6250);
+    expect(longest.tasks).toHaveLength(4);
+    // The one that has waited longest is the oldest of those that wait.
+    const waiting = await all('sort=longest_wait&state=PENDING&limit=1');
+    expect(numbers(waiting.tasks)).toContain(FINISHED + 1);
+    expect(waiting.searched).toBe(WAITING);
+    expect((await found('min_wait_s=0.05&max_wait_s=0.05&state=SUCCESS&limit=5')).tasks).toHaveLength(5);
+    expect((await found('min_wait_s=0.06&state=FAILURE')).tasks).toEqual([]);
+  } finally {
+    for (const number of slow) {
+      const begun = Number(await client.hget(job(number), 'processedOn'));
+      await client.hset(job(number), 'finishedOn', begun + 200);
+    }
+  }
+});
+
+test.each([
+  ['from', 'from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z'],
+  ['min_run_s', 'min_run_s=2&max_run_s=1'],
+  ['min_wait_s', 'min_wait_s=2&max_wait_s=1.5'],
+])('a range that nothing can lie in is refused, by the name of its field: %s', async (field, query) => {
+  const answer = await search(query);
+  expect({ status: answer.status, code: answer.code }).toEqual({ status: 400, code: 'INVALID_OPTION' });
+  expect(answer.message).toMatch(new RegExp(`^Option ${field} must not be `));
+});
+
 test.each([
   'state=GONE',
+  'sort=upside_down',
   'queue=other',
   'worker=../../etc/passwd',
   'id=%00',
@@ -179,6 +225,9 @@ test('nothing walks through all keys or all members', async () => {
     '/tasks?label=zebra',
     '/tasks?state=FAILURE',
     '/tasks?min_run_s=9',
+    '/tasks?sort=oldest',
+    '/tasks?sort=longest_run',
+    '/tasks?sort=longest_wait',
     `/tasks/${idOf(5)}`,
     '/audit',
   ];

@@ -1,4 +1,3 @@
-import { readdirSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { RunningWeb } from '../../src/web/run-web.ts';
 import { call, ended, expectError, getTask, post, submit } from '../support/api.ts';
@@ -6,7 +5,7 @@ import { openEvents } from '../support/events.ts';
 import { goodPicture } from '../support/pictures.ts';
 import { openRaw } from '../support/raw-http.ts';
 import { requireShared } from '../support/shared.ts';
-import { startAnotherWeb, startWeb, type TestWeb } from '../support/web.ts';
+import { startAnotherWeb, startWeb, storedIn, type TestWeb, temporaryIn } from '../support/web.ts';
 
 const LOCAL_ONLY = ['/api/tasks', '/metrics', '/metrics/scaling'];
 
@@ -24,7 +23,7 @@ describe.skipIf(!requireShared())('access', () => {
   });
   afterAll(() => web?.stop());
 
-  const stored = () => readdirSync(web.folders.uploads).filter((name) => name !== '.tmp');
+  const stored = () => storedIn(web.folders);
 
   /** Another web process beside the first, which shares its Redis and folders. */
   async function another(env: Record<string, string>): Promise<string> {
@@ -90,7 +89,7 @@ describe.skipIf(!requireShared())('access', () => {
       const before = stored();
       expectError(await post(url, 'face/image', { file }), 401, 'UNAUTHORIZED');
       expect(stored()).toEqual(before);
-      expect(readdirSync(web.folders.tmp)).toEqual([]);
+      expect(temporaryIn(web.folders)).toEqual([]);
     });
 
     it('each sees its own tasks only, also by all its names', async () => {
@@ -291,7 +290,7 @@ describe.skipIf(!requireShared())('access', () => {
       expect(accepted.length).toBeGreaterThan(0);
       expect(accepted.length).toBeLessThanOrEqual(5);
       expect(stored().length).toBe(before.length + accepted.length);
-      expect(readdirSync(web.folders.tmp)).toEqual([]);
+      expect(temporaryIn(web.folders)).toEqual([]);
     });
 
     it('refuses what would wait behind too many, of that queue alone', async () => {

@@ -1,4 +1,3 @@
-import { readdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -7,7 +6,7 @@ import { call, ended, expectError, getTask, post, submit } from '../support/api.
 import { iou } from '../support/boxes.ts';
 import { GOOD_FACE, GOOD_PERSON, GOOD_SIZE, goodPicture, sharedFile } from '../support/pictures.ts';
 import { requireShared } from '../support/shared.ts';
-import { startAnotherWeb, startWeb, type TestWeb } from '../support/web.ts';
+import { startAnotherWeb, startWeb, storedIn, type TestWeb, temporaryIn } from '../support/web.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const ORIGINAL = /^\/api\/uploads\/([0-9a-f]{32})\.jpg$/;
@@ -32,8 +31,8 @@ describe.skipIf(!requireShared())('POST /api/detect', () => {
   });
   afterAll(() => web?.stop());
 
-  const stored = () => readdirSync(web.folders.uploads).filter((name) => name !== '.tmp');
-  const temporary = () => readdirSync(web.folders.tmp);
+  const stored = () => storedIn(web.folders);
+  const temporary = () => temporaryIn(web.folders);
 
   /** Posts, waits for the end and answers what was found. */
   async function result(route: string, fields: Record<string, string> = {}, picture = file) {
@@ -305,7 +304,8 @@ describe.skipIf(!requireShared())('POST /api/detect', () => {
         const { ms } = await post(web.url, 'face/image', { file, query: 'wait=20' });
         times.push(ms);
       }
-      expect(Math.min(...times)).toBeLessThan(500);
+      // The looks are a second apart.
+      expect(Math.min(...times)).toBeLessThan(900);
     });
 
     it('of no length answers 202', async () => {
@@ -405,7 +405,7 @@ describe.skipIf(!requireShared())('POST /api/detect', () => {
     });
 
     it('that is none is BAD_REQUEST', async () => {
-      for (const key of ['x'.repeat(256), 'two words']) {
+      for (const key of ['x'.repeat(256), '\u00e4']) {
         expectError(await post(web.url, 'face/image', { file, ...withKey(key) }), 400, 'BAD_REQUEST');
       }
     });
@@ -443,6 +443,14 @@ describe.skipIf(!requireShared())('POST /api/detect', () => {
         expect(black.length).toBeLessThan(file.length);
         expectError(await post(other.url, 'face/image', { file: black }), 422, 'UNREADABLE_MEDIA');
         expect(stored().length).toBe(before.length + 1);
+        expect(temporary()).toEqual([]);
+        // A file that is not too large in a form that is, of which the length is not announced.
+        const form = new FormData();
+        form.set('file', new Blob([file]));
+        for (let n = 0; n < 10; n++) form.set(`filler_${n}`, 'x'.repeat(16_000));
+        const { body, headers } = new Response(form);
+        const init = { method: 'POST', body, headers, duplex: 'half' } as const;
+        expectError(await call(`${other.url}/api/detect/face/image`, init), 413, 'FILE_TOO_LARGE');
         expect(temporary()).toEqual([]);
       } finally {
         await other.stop();

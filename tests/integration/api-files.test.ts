@@ -1,4 +1,4 @@
-import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -8,7 +8,7 @@ import { GOOD_FACE, goodPicture, sharedFile } from '../support/pictures.ts';
 import { openRaw } from '../support/raw-http.ts';
 import { requireShared } from '../support/shared.ts';
 import { tempDir } from '../support/temp.ts';
-import { startAnotherWeb, startWeb, type TestWeb } from '../support/web.ts';
+import { startAnotherWeb, startWeb, storedIn, type TestWeb, temporaryIn } from '../support/web.ts';
 
 /** By way of a file: the service has shut its process' other loaders. */
 function openPicture(bytes: Uint8Array) {
@@ -26,7 +26,7 @@ describe.skipIf(!requireShared())('GET /api/uploads', () => {
   });
   afterAll(() => web?.stop());
 
-  const stored = () => readdirSync(web.folders.uploads).filter((name) => name !== '.tmp');
+  const stored = () => storedIn(web.folders);
 
   /** Posts, waits for the end and answers the paths of its files. */
   async function files(picture = file, annotate = 'auto'): Promise<{ original: string; annotated: string }> {
@@ -67,6 +67,7 @@ describe.skipIf(!requireShared())('GET /api/uploads', () => {
       ['bytes=-50', -50, undefined],
       ['bytes=10-10', 10, 11],
       ['bytes=0-999999999', 0, undefined],
+      ['bytes=-999999999', 0, undefined],
     ])('comes in parts: %s', async (range, from, to) => {
       const { response, bytes } = await load(path, { Range: range });
       const expected = file.slice(from, to);
@@ -216,7 +217,7 @@ describe.skipIf(!requireShared())('GET /api/uploads', () => {
       }
       expect(new Set(loads.map(({ bytes }) => Buffer.from(bytes).toString('base64'))).size).toBe(1);
       expect(stored()).toContain(name);
-      expect(readdirSync(web.folders.tmp)).toEqual([]);
+      expect(temporaryIn(web.folders)).toEqual([]);
       const { mtimeMs } = statSync(join(web.folders.uploads, name));
       await load(annotated);
       expect(statSync(join(web.folders.uploads, name)).mtimeMs).toBe(mtimeMs);

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { existsSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -9,7 +9,7 @@ import { lanePids, signalAll } from '../support/lanes.ts';
 import { goodPicture } from '../support/pictures.ts';
 import { requireShared } from '../support/shared.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { startAnotherWeb, startWeb, type TestWeb } from '../support/web.ts';
+import { startAnotherWeb, startWeb, storedIn, type TestWeb } from '../support/web.ts';
 
 const RESULT_TTL = 3;
 const UPLOAD_TTL = 4;
@@ -28,7 +28,7 @@ describe.skipIf(!requireShared())('lifetimes', () => {
 
   const headers = { 'X-API-Key': 'key' };
   const pathOf = (name: string) => join(web.folders.uploads, name);
-  const stored = () => readdirSync(web.folders.uploads).filter((name) => name !== '.tmp');
+  const stored = () => storedIn(web.folders);
   const fileOf = (path: string | null | undefined) => pathOf(path?.split('/').at(-1) ?? '');
 
   function place(name: string, ageSeconds: number): string {

@@ -63,6 +63,7 @@ describe.skipIf(!requireShared())('the system', () => {
       expect(found).toEqual({
         status: 'degraded',
         mode: 'async',
+        storage: { up: true },
         services: {
           redis: { up: true, latency_ms: expect.any(Number) },
           face_detection: nobody,

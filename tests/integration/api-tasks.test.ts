@@ -1,15 +1,16 @@
-import { readdirSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Queue } from 'bullmq';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { KEYS, PREFIX } from '../../src/queue/keys.ts';
 import type { Running } from '../../src/worker/run-worker.ts';
 import { call, ended, expectError, getTask, post, submit, taskIn } from '../support/api.ts';
 import { type EventStream, openEvents } from '../support/events.ts';
-import { isGone, lanePids, signalAll } from '../support/lanes.ts';
+import { lanePids, signalAll } from '../support/lanes.ts';
 import { goodPicture, sharedFile } from '../support/pictures.ts';
+import { isGone } from '../support/processes.ts';
 import { requireShared } from '../support/shared.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { startAnotherWeb, startWeb, startWorker, type TestWeb } from '../support/web.ts';
+import { startAnotherWeb, startWeb, startWorker, storedIn, type TestWeb } from '../support/web.ts';
 
 const NEVER_ISSUED = '00000000-0000-4000-8000-000000000000';
 
@@ -22,7 +23,7 @@ describe.skipIf(!requireShared())('tasks', () => {
   });
   afterAll(() => web?.stop());
 
-  const stored = () => readdirSync(web.folders.uploads).filter((name) => name !== '.tmp');
+  const stored = () => storedIn(web.folders);
   const cancel = (id: string, url = web.url) => call(`${url}/api/task/${id}`, { method: 'DELETE' });
   const list = async (query = '') => {
     const answer = await call(`${web.url}/api/tasks${query}`);
@@ -97,7 +98,7 @@ describe.skipIf(!requireShared())('tasks', () => {
       const answer = await post(web.url, 'face/image', { file, query: 'wait=0.4' });
       expect(answer.status).toBe(202);
       expect(performance.now() - start).toBeGreaterThan(390);
-      expect(performance.now() - start).toBeLessThan(1500);
+      expect(performance.now() - start).toBeLessThan(5000);
     });
 
     it('are cancelled at once, files and all, however often', async () => {
@@ -107,7 +108,7 @@ describe.skipIf(!requireShared())('tasks', () => {
       const answer = await cancel(id);
       expect(answer.status).toBe(200);
       expect(answer.body.data).toMatchObject({ task_id: id, state: 'REVOKED' });
-      expect(answer.ms).toBeLessThan(500);
+      expect(answer.ms).toBeLessThan(1500);
       expect(stored()).toEqual(before);
       expect(await getTask(web.url, id)).toEqual({
         task_id: id,
@@ -281,6 +282,10 @@ describe.skipIf(!requireShared())('tasks', () => {
     });
     let open: EventStream[] = [];
     afterEach(() => {
+      signalAll(
+        lanes.filter((pid) => !isGone(pid)),
+        'SIGCONT',
+      );
       for (const stream of open) stream.abort();
       open = [];
     });
@@ -290,6 +295,8 @@ describe.skipIf(!requireShared())('tasks', () => {
       signalAll(lanes, 'SIGSTOP');
       const id = await submit(web.url, 'face/image', { file });
       await taskIn(web.url, id, ['PROCESSING']);
+      // Long enough for it to have reached the lane: one that is cancelled before leaves the lane alone.
+      await sleep(300);
       return id;
     }
 

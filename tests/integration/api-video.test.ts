@@ -1,7 +1,5 @@
-import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type {
   FaceImageResult,
@@ -14,26 +12,23 @@ import type { Task } from '../../src/contract/task.ts';
 import { call, expectError, getTask, post, submit, taskIn } from '../support/api.ts';
 import { iou } from '../support/boxes.ts';
 import { openEvents } from '../support/events.ts';
+import { ffmpeg, ffmpegsOn, ffprobe } from '../support/ffmpeg.ts';
 import { sharedFile } from '../support/pictures.ts';
 import { requireShared, sharedPath } from '../support/shared.ts';
+import { knownVideos } from '../support/videos.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { startWeb, type TestWeb } from '../support/web.ts';
+import { startWeb, storedIn, type TestWeb, temporaryIn } from '../support/web.ts';
 
-type VideoFacts = { frames: number; shown: [number, number]; codec: string };
-
-const VIDEOS: Record<string, VideoFacts> = requireShared()
-  ? JSON.parse(readFileSync(sharedPath('data/videos/videos.json'), 'utf8'))
-  : {};
-const WITH_ONE_FACE = Object.keys(VIDEOS).filter((name) => name.startsWith('signer'));
+const VIDEOS = new Map(knownVideos());
+const WITH_ONE_FACE = [...VIDEOS.keys()].filter((name) => name.startsWith('signer'));
 
 const video = (name: string) => sharedFile(`videos/${name}`);
 
-async function probe(
-  path: string,
-): Promise<{ width: number; height: number; pix_fmt: string; codec_name: string; nb_read_frames: string }> {
-  const args = ['-v', 'error', '-count_frames', '-select_streams', 'v:0', '-show_streams', '-of', 'json', path];
-  const { stdout } = await promisify(execFile)('ffprobe', args);
-  return JSON.parse(stdout).streams[0];
+async function probe(path: string) {
+  const { streams } = await ffprobe<{
+    streams: { width: number; height: number; pix_fmt: string; codec_name: string; nb_read_frames: string }[];
+  }>(path, '-count_frames', '-select_streams', 'v:0', '-show_streams');
+  return streams[0];
 }
 
 const NOWHERE = { x: 0, y: 0, width: 0, height: 0 };
@@ -41,9 +36,9 @@ const NOWHERE = { x: 0, y: 0, width: 0, height: 0 };
 /** One frame of a video as PNG, of the size at which a person sees it; ffmpeg turns rotated videos by itself. */
 async function frameAsPicture(path: string, frame: number, size: string): Promise<Uint8Array<ArrayBuffer>> {
   const filter = `select=eq(n\\,${frame}),scale=${size}`;
-  const args = ['-v', 'error', '-i', path, '-vf', filter, '-frames:v', '1', '-f', 'image2pipe', '-c:v', 'png', '-'];
-  const { stdout } = await promisify(execFile)('ffmpeg', args, { encoding: 'buffer', maxBuffer: 2 ** 26 });
-  return new Uint8Array(stdout);
+  return new Uint8Array(
+    await ffmpeg('-i', path, '-vf', filter, '-frames:v', '1', '-f', 'image2pipe', '-c:v', 'png', '-'),
+  );
 }
 
 describe.skipIf(!requireShared())('videos over HTTP', () => {
@@ -55,13 +50,10 @@ describe.skipIf(!requireShared())('videos over HTTP', () => {
     await web?.stop();
   });
 
-  const stored = () => readdirSync(web.folders.uploads).filter((name) => name !== '.tmp');
-  const temporary = () => readdirSync(web.folders.tmp);
+  const stored = () => storedIn(web.folders);
+  const temporary = () => temporaryIn(web.folders);
   const fileOf = (path: string | null | undefined) => join(web.folders.uploads, path?.split('/').at(-1) ?? '');
-  const ffmpegs = async () =>
-    (await promisify(execFile)('ps', ['-eo', 'stat,args'])).stdout
-      .split('\n')
-      .filter((line) => !line.startsWith('Z') && line.includes(web.folders.root) && line.includes('ffmpeg'));
+  const ffmpegs = () => ffmpegsOn(web.folders.root);
 
   async function succeed<R extends VideoResult>(
     route: string,
@@ -78,7 +70,7 @@ describe.skipIf(!requireShared())('videos over HTTP', () => {
 
   it.each(WITH_ONE_FACE)('%s: one face in every analysed frame, one in all', async (name) => {
     const result = await succeed<FaceVideoResult>('face/video', name, { annotate: 'false' });
-    const facts = VIDEOS[name];
+    const facts = VIDEOS.get(name);
     expect(result.total_frames).toBe(facts?.frames);
     expect(result.processed_frames).toBe(Math.ceil((facts?.frames ?? 0) / 5));
     expect([result.video.width, result.video.height]).toEqual(facts?.shown);
@@ -235,12 +227,12 @@ describe.skipIf(!requireShared())('videos over HTTP', () => {
       file: video('people-one-by-one.mp4'),
       fields: { frame_skip: '1' },
     });
-    await waitFor('ffmpeg', async () => (await ffmpegs()).length > 0);
+    await waitFor('ffmpeg', () => ffmpegs().length > 0);
     const answer = await call(`${web.url}/api/task/${id}`, { method: 'DELETE' });
     expect(answer.status).toBe(200);
     expect(answer.ms).toBeLessThan(2000);
     expect((await getTask(web.url, id)).state).toBe('REVOKED');
-    await waitFor('ffmpeg to be gone', async () => (await ffmpegs()).length === 0, { timeoutMs: 5000 });
+    await waitFor('ffmpeg to be gone', () => ffmpegs().length === 0, { timeoutMs: 5000 });
     await waitFor('its files to be gone', () => stored().length === before.length && temporary().length === 0);
     await succeed('face/video', 'two-faces.mp4', { annotate: 'false' });
   });

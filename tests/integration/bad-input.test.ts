@@ -1,34 +1,24 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ERROR_STATUS } from '../../src/errors.ts';
 import { checkEnvelope, type Envelope, ended, getTask, post, submit } from '../support/api.ts';
-import { boxOf, type Corners, iou } from '../support/boxes.ts';
+import {
+  AWKWARD_NAMES,
+  BAD_PICTURES,
+  type BadPicture,
+  expectAsListed,
+  startBait,
+  type Verdict,
+} from '../support/bad-files.ts';
+import { boxOf, iou } from '../support/boxes.ts';
 import { lanePids, residentBytes } from '../support/lanes.ts';
 import { goodPicture, sharedFile } from '../support/pictures.ts';
 import { BODY_END, openRaw, partHead, requestHead } from '../support/raw-http.ts';
 import { requireShared, sharedPath } from '../support/shared.ts';
-import { startWeb, type TestWeb } from '../support/web.ts';
-
-type Case = {
-  file: string;
-  endpoint: string;
-  expect: 'accept' | 'reject' | 'either';
-  why: string;
-  at_upload?: boolean;
-  status?: number[];
-  error_code?: string[];
-  reference?: { width: number; height: number; faces?: Corners[]; objects?: [string, Corners][] };
-};
-type Manifest = { cases: Case[]; names: { list: string[] } };
-
-const manifest: Manifest = requireShared()
-  ? JSON.parse(readFileSync(sharedPath('data/bad/manifest.json'), 'utf8'))
-  : { cases: [], names: { list: [] } };
-const CASES = manifest.cases.filter(({ endpoint }) => endpoint === 'image');
+import { startWeb, storedIn, type TestWeb, temporaryIn } from '../support/web.ts';
 
 setFlagsFromString('--expose-gc');
 const collectGarbage: () => void = runInNewContext('gc');
@@ -40,27 +30,16 @@ function memoryInUse(): { heap: number; resident: number } {
   return { heap: heapUsed, resident: rss };
 }
 
-/** Where some files of the set would like to connect to. */
-const BAIT_PORT = 9;
-
 describe.skipIf(!requireShared())('bad input', () => {
   let web: TestWeb;
   let file: Uint8Array<ArrayBuffer>;
-  let bait: Server;
-  let connections = 0;
+  let bait: Awaited<ReturnType<typeof startBait>>;
   let canary: string;
   let memory: { heap: number; resident: number; lanes: number[] };
   beforeAll(async () => {
     file = goodPicture();
     web = await startWeb();
-    bait = createServer((socket) => {
-      connections++;
-      socket.destroy();
-    });
-    await new Promise<void>((resolve) => {
-      bait.once('error', () => resolve());
-      bait.listen(BAIT_PORT, '127.0.0.1', () => resolve());
-    });
+    bait = await startBait();
     canary = join(web.folders.root, 'canary');
     mkdirSync(canary);
     writeFileSync(join(canary, 'x'), '');
@@ -71,17 +50,15 @@ describe.skipIf(!requireShared())('bad input', () => {
     memory = { ...memoryInUse(), lanes: lanePids().map(residentBytes) };
   });
   afterAll(async () => {
-    bait?.close();
+    bait?.stop();
     await web?.stop();
   });
 
-  const stored = () => readdirSync(web.folders.uploads).filter((name) => name !== '.tmp');
-  const temporary = () => readdirSync(web.folders.tmp);
-
-  type Verdict = { accepted: boolean; atUpload: boolean; status: number; code: string | undefined; ms: number };
+  const stored = () => storedIn(web.folders);
+  const temporary = () => temporaryIn(web.folders);
 
   /** Posts it and follows it to its end; checks what holds for every case. */
-  async function judge(route: string, { file: path, reference }: Case): Promise<Verdict> {
+  async function judge(route: string, { file: path, reference }: BadPicture): Promise<Verdict> {
     const before = stored();
     const answer = await post(web.url, route, { file: sharedFile(`bad/${path}`), name: path.split('/').at(-1) ?? '' });
     const { status, ms } = answer;
@@ -108,7 +85,7 @@ describe.skipIf(!requireShared())('bad input', () => {
     return { accepted: true, atUpload: false, status, code: undefined, ms };
   }
 
-  function checkBoxes(result: object | undefined, reference: NonNullable<Case['reference']>): void {
+  function checkBoxes(result: object | undefined, reference: NonNullable<BadPicture['reference']>): void {
     const { faces, objects } = (result ?? {}) as {
       faces?: { bbox: ReturnType<typeof boxOf> }[];
       objects?: { class: string; bbox: ReturnType<typeof boxOf> }[];
@@ -129,23 +106,15 @@ describe.skipIf(!requireShared())('bad input', () => {
   }
 
   describe.each(['face/image', 'object/image'])('at %s', (route) => {
-    it.each(CASES)('$file: $expect ($why)', async (one) => {
+    it.each(BAD_PICTURES)('$file: $expect ($why)', async (one) => {
       const verdict = await judge(route, one);
-      const said = JSON.stringify(verdict);
-      if (one.expect === 'accept') expect(verdict.accepted, said).toBe(true);
-      if (one.expect === 'reject') expect(verdict.accepted, said).toBe(false);
-      if (one.at_upload) expect(verdict.atUpload, said).toBe(true);
-      if (!verdict.accepted) {
-        const late = !verdict.atUpload && verdict.code === 'UNREADABLE_MEDIA';
-        expect(late || one.error_code?.includes(verdict.code ?? ''), said).toBe(true);
-        expect(late || one.status?.includes(verdict.status), said).toBe(true);
-      }
+      expectAsListed(verdict, one);
       if (/within 1 s/.test(one.why)) expect(verdict.ms).toBeLessThan(1000);
     });
   });
 
   describe('the name of a file', () => {
-    it.each(manifest.names.list.map((name, index) => [index, name.slice(0, 60), name] as const))(
+    it.each(AWKWARD_NAMES.map((name, index) => [index, name.slice(0, 60), name] as const))(
       "is nobody's business: %i %j",
       async (_index, _shown, name) => {
         const before = stored();
@@ -206,7 +175,7 @@ describe.skipIf(!requireShared())('bad input', () => {
     });
 
     it('nobody has called anywhere, and no other file was touched', async () => {
-      expect(connections).toBe(0);
+      expect(bait.connections()).toBe(0);
       expect(readdirSync(web.folders.root).sort()).toEqual(['canary', 'logs', 'models', 'uploads']);
       expect(readdirSync(canary)).toEqual(['x']);
     });

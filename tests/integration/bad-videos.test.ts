@@ -1,69 +1,30 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FaceVideoResult, VideoResult } from '../../src/contract/results.ts';
 import { ERROR_STATUS } from '../../src/errors.ts';
 import { post, taskIn } from '../support/api.ts';
+import { BAD_VIDEOS, type BadVideo, expectAsListed, startBait, type Verdict } from '../support/bad-files.ts';
 import { goodPicture, sharedFile } from '../support/pictures.ts';
-import { requireShared, sharedPath } from '../support/shared.ts';
-import { startWeb, type TestWeb } from '../support/web.ts';
-
-type Case = {
-  file: string;
-  endpoint: string;
-  expect: 'accept' | 'reject' | 'either';
-  why: string;
-  at_upload?: boolean;
-  status?: number[];
-  error_code?: string[];
-  task_error_code?: string[];
-  reference?: {
-    width?: number;
-    height?: number;
-    fps?: number;
-    frames?: number;
-    faces_per_frame?: number;
-    objects?: string[];
-  };
-};
-
-const CASES: Case[] = requireShared()
-  ? (JSON.parse(readFileSync(sharedPath('data/bad/manifest.json'), 'utf8')) as { cases: Case[] }).cases.filter(
-      ({ endpoint }) => endpoint === 'video',
-    )
-  : [];
-
-/** Where some files of the set would like to connect to. */
-const BAIT_PORT = 9;
+import { requireShared } from '../support/shared.ts';
+import { startWeb, storedIn, type TestWeb, temporaryIn } from '../support/web.ts';
 
 describe.skipIf(!requireShared())('bad videos', () => {
   let web: TestWeb;
-  let bait: Server;
-  let connections = 0;
+  let bait: Awaited<ReturnType<typeof startBait>>;
   beforeAll(async () => {
     web = await startWeb();
-    bait = createServer((socket) => {
-      connections++;
-      socket.destroy();
-    });
-    await new Promise<void>((resolve) => {
-      bait.once('error', () => resolve());
-      bait.listen(BAIT_PORT, '127.0.0.1', () => resolve());
-    });
+    bait = await startBait();
   });
   afterAll(async () => {
-    bait?.close();
+    bait?.stop();
     await web?.stop();
   });
 
-  const stored = () => readdirSync(web.folders.uploads).filter((name) => name !== '.tmp');
-  const temporary = () => readdirSync(web.folders.tmp);
-
-  type Verdict = { accepted: boolean; atUpload: boolean; status: number; code: string | undefined };
+  const stored = () => storedIn(web.folders);
+  const temporary = () => temporaryIn(web.folders);
 
   function checkResult(
     result: VideoResult | undefined,
-    { width, height, fps, frames, faces_per_frame, objects }: NonNullable<Case['reference']>,
+    { width, height, fps, frames, faces_per_frame, objects }: NonNullable<BadVideo['reference']>,
   ): void {
     if (width !== undefined) expect(result?.video).toMatchObject({ width, height });
     if (fps !== undefined) expect(result?.video.fps).toBeCloseTo(fps, 0);
@@ -80,7 +41,7 @@ describe.skipIf(!requireShared())('bad videos', () => {
   /** Posts it and follows it to its end; checks what holds for every case. */
   async function judge(
     route: string,
-    { file: path, reference }: Case,
+    { file: path, reference }: BadVideo,
     fields: Record<string, string>,
   ): Promise<Verdict> {
     const before = stored();
@@ -89,11 +50,12 @@ describe.skipIf(!requireShared())('bad videos', () => {
       name: path.split('/').at(-1) ?? '',
       fields,
     });
-    if (answer.status !== 202) {
-      expect(answer.status).toBeLessThan(500);
+    const { status, ms } = answer;
+    if (status !== 202) {
+      expect(status).toBeLessThan(500);
       expect(stored()).toEqual(before);
       expect(temporary()).toEqual([]);
-      return { accepted: false, atUpload: true, status: answer.status, code: answer.body.error_code };
+      return { accepted: false, atUpload: true, status, code: answer.body.error_code, ms };
     }
     const id = String(answer.body.data.task_id);
     const task = await taskIn<VideoResult>(web.url, id, ['SUCCESS', 'FAILURE'], { timeoutMs: 110_000 });
@@ -102,10 +64,10 @@ describe.skipIf(!requireShared())('bad videos', () => {
     expect(temporary()).toEqual([]);
     if (task.state === 'FAILURE') {
       const code = task.error?.error_code ?? 'INTERNAL';
-      return { accepted: false, atUpload: false, status: ERROR_STATUS[code], code };
+      return { accepted: false, atUpload: false, status: ERROR_STATUS[code], code, ms };
     }
     if (reference !== undefined) checkResult(task.result, reference);
-    return { accepted: true, atUpload: false, status: answer.status, code: undefined };
+    return { accepted: true, atUpload: false, status, code: undefined, ms };
   }
 
   // Objects are looked for without a copy, faces with one: each file goes both ways.
@@ -113,21 +75,11 @@ describe.skipIf(!requireShared())('bad videos', () => {
     ['face/video', { annotate: 'auto' }],
     ['object/video', { annotate: 'false', frame_skip: '25' }],
   ])('at %s with %o', (route, fields) => {
-    it.each(CASES)(
+    it.each(BAD_VIDEOS)(
       '$file: $expect ($why)',
       async (one) => {
-        const verdict = await judge(route, one, fields);
-        const said = JSON.stringify(verdict);
-        if (one.expect === 'accept') expect(verdict.accepted, said).toBe(true);
-        if (one.expect === 'reject') expect(verdict.accepted, said).toBe(false);
-        if (one.at_upload) expect(verdict.atUpload, said).toBe(true);
-        if (!verdict.accepted) {
-          const late = !verdict.atUpload && verdict.code === 'UNREADABLE_MEDIA';
-          const codes = [...(one.error_code ?? []), ...(verdict.atUpload ? [] : (one.task_error_code ?? []))];
-          expect(late || codes.includes(verdict.code ?? ''), said).toBe(true);
-          if (verdict.atUpload) expect(one.status, said).toContain(verdict.status);
-        }
-        expect(connections).toBe(0);
+        expectAsListed(await judge(route, one, fields), one);
+        expect(bait.connections()).toBe(0);
       },
       120_000,
     );

@@ -4,7 +4,7 @@ import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { afterEach, expect, it, onTestFinished } from 'vitest';
 import { identifyProcess } from '../../src/process-identity.ts';
-import { type EmbeddedRedis, startEmbeddedRedis } from '../../src/queue/embedded-redis.ts';
+import { type EmbeddedRedis, startEmbeddedRedis } from '../../src/supervisor/embedded-redis.ts';
 import { tempDir } from '../support/temp.ts';
 import { waitFor } from '../support/wait-for.ts';
 

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { checkKeys, recordKey } from '../../src/queue/key-record.ts';
@@ -49,6 +50,22 @@ describe('the keys in use', () => {
       'the key "a" of RESULT_ENCRYPTION_KEY is another one than that of other processes',
     ]);
     expect(await startWith([first])).toEqual([]);
+  });
+
+  it('stay on record whatever a process with another one of the same id refreshes', async () => {
+    const [right, wrong] = [key('a'), key('a')];
+    const recorded = async () =>
+      JSON.parse((await redis.hget(KEYS.encryptionKeys(), 'a')) ?? '') as { at: number; fingerprint: string };
+    await startWith([right]);
+    const first = await recorded();
+    await recordKey(redis, createKeyring([wrong]));
+    expect(await recorded()).toEqual(first);
+    expect(await startWith([right])).toEqual([]);
+    await sleep(5);
+    await recordKey(redis, createKeyring([right]));
+    const refreshed = await recorded();
+    expect(refreshed.fingerprint).toBe(first.fingerprint);
+    expect(refreshed.at).toBeGreaterThan(first.at);
   });
 
   it('are forgotten once nothing of theirs is left', async () => {

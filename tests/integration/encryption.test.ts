@@ -4,13 +4,23 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { FaceVideoResult } from '../../src/contract/results.ts';
+import { knownWorkers } from '../../src/queue/heartbeat.ts';
 import { KEYS } from '../../src/queue/keys.ts';
 import { DAMAGED_SENTENCE, MISSING_KEY_SENTENCE } from '../../src/sealing/keyring.ts';
 import { call, ended, expectError, getTask, post, submit, type TaskOf, taskIn } from '../support/api.ts';
 import { goodPicture, sharedFile } from '../support/pictures.ts';
 import { requireShared } from '../support/shared.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { makeFolders, pullModels, startAnotherWeb, startWeb, startWorker, type TestWeb } from '../support/web.ts';
+import {
+  makeFolders,
+  pullModels,
+  startAnotherWeb,
+  startWeb,
+  startWorker,
+  storedIn,
+  type TestWeb,
+  temporaryIn,
+} from '../support/web.ts';
 
 const SEGMENT = 65_536;
 const newKey = (id: string) => `${id}:${randomBytes(32).toString('base64')}`;
@@ -41,7 +51,7 @@ describe.skipIf(!requireShared())('a service with RESULT_ENCRYPTION_KEY', () => 
     const copy = await load(done.result?.annotated_image ?? '');
     expect([...copy.subarray(0, 2)]).toEqual([0xff, 0xd8]);
     for (const name of readdirSync(web.folders.uploads)) expect(name).toMatch(/^\.tmp$|\.sealed$/);
-    expect(readdirSync(web.folders.tmp)).toEqual([]);
+    expect(temporaryIn(web.folders)).toEqual([]);
   });
 
   it('serves parts of a video to the byte at the borders of segments', async () => {
@@ -108,16 +118,25 @@ describe.skipIf(!requireShared())('a service with RESULT_ENCRYPTION_KEY', () => 
   ])('a web process with %s says that it cannot read, in every place', async (_what, keys, sentence) => {
     const other = await withKeys(keys);
     try {
-      const task = await getTask(other.url, done.task_id);
-      expect(task).toMatchObject({ state: 'FAILURE', error: { error_code: 'INTERNAL', message: sentence } });
+      const undrawn = await ended(web.url, await submit(web.url, 'face/image', { file }));
       const { original_image: original, annotated_image: annotated } = done.result ?? {};
-      for (const path of [original, annotated]) {
+      const paths = [original, annotated, undrawn.result?.annotated_image];
+      for (const path of [`/api/task/${done.task_id}`, `/api/task/${done.task_id}/events`, ...paths]) {
         const answer = await call(`${other.url}${path}`);
         expectError(answer, 500, 'INTERNAL');
         expect(answer.body.message).toBe(sentence);
         expect(answer.headers.get('etag')).toBeNull();
       }
-      expect((await call(`${other.url}/api/tasks?limit=50`)).status).toBe(200);
+      // It did end well; what it found is all that nobody can tell here.
+      const listed = async (state: string) => {
+        const { body } = await call(`${other.url}/api/tasks?limit=50&state=${state}`);
+        return (body.data.tasks as TaskOf[]).find(({ task_id }) => task_id === done.task_id);
+      };
+      expect(await listed('FAILURE')).toBeUndefined();
+      const task = await listed('SUCCESS');
+      expect(task).toMatchObject({ options: null, unreadable: { error_code: 'INTERNAL', message: sentence } });
+      expect(task).not.toHaveProperty('result');
+      expect(task).not.toHaveProperty('error');
     } finally {
       await other.stop();
     }
@@ -146,7 +165,7 @@ describe.skipIf(!requireShared())('a service with RESULT_ENCRYPTION_KEY', () => 
       expectError(answer, 500, 'INTERNAL');
       expect(answer.body.message).toBe(DAMAGED_SENTENCE);
     }
-    expect(readdirSync(web.folders.tmp)).toEqual([]);
+    expect(temporaryIn(web.folders)).toEqual([]);
   });
 
   it('a changed result is an error, too', async () => {
@@ -155,8 +174,23 @@ describe.skipIf(!requireShared())('a service with RESULT_ENCRYPTION_KEY', () => 
     await ended(web.url, id);
     const other = await redis.hget(KEYS.job('face_detection', done.task_id), 'returnvalue');
     await redis.hset(KEYS.job('face_detection', id), 'returnvalue', other ?? '');
-    const task = await getTask(web.url, id);
-    expect(task).toMatchObject({ state: 'FAILURE', error: { error_code: 'INTERNAL', message: DAMAGED_SENTENCE } });
+    const answer = await call(`${web.url}/api/task/${id}`);
+    expectError(answer, 500, 'INTERNAL');
+    expect(answer.body.message).toBe(DAMAGED_SENTENCE);
+  });
+
+  it('a task that waits can be seen and cancelled without its key, and shows no invented options', async () => {
+    const blind = await withKeys(newKey('k5'));
+    try {
+      const waiting = await submit(web.url, 'object/image', { file });
+      const seen = await getTask(blind.url, waiting);
+      expect(seen).toMatchObject({ state: 'PENDING', options: null, unreadable: { message: MISSING_KEY_SENTENCE } });
+      expect((await call(`${blind.url}/api/task/${waiting}`, { method: 'DELETE' })).status).toBe(200);
+      for (const url of [blind.url, web.url])
+        expect(await getTask(url, waiting)).toMatchObject({ state: 'REVOKED', options: null });
+    } finally {
+      await blind.stop();
+    }
   });
 
   it('works without a queue, too', async () => {
@@ -169,7 +203,7 @@ describe.skipIf(!requireShared())('a service with RESULT_ENCRYPTION_KEY', () => 
       expect(body.data.faces_detected).toBe(1);
       const copy = await load(String(body.data.annotated_image), {}, sync.url);
       expect([...copy.subarray(0, 2)]).toEqual([0xff, 0xd8]);
-      const stored = readdirSync(folders.uploads).filter((name) => name !== '.tmp');
+      const stored = storedIn(folders);
       expect(stored.length).toBe(3);
       for (const name of stored) expect(name).toMatch(/\.sealed$/);
     } finally {
@@ -183,9 +217,15 @@ describe.skipIf(!requireShared())('a service with RESULT_ENCRYPTION_KEY', () => 
     for (let looks = 0; looks < 100 && (await getTask(web.url, id)).progress === undefined; looks++) await sleep(100);
     const task = await getTask(web.url, id);
     expect(task.progress).toMatchObject({ unit: 'frames', total: 1394 });
-    expect(await web.redis.client().hget(KEYS.job('face_detection', id), 'progress')).toMatch(
-      /^\{"sealed":"sealed:1:k1:/,
-    );
+    const redis = web.redis.client();
+    expect(await redis.hget(KEYS.job('face_detection', id), 'progress')).toMatch(/^\{"sealed":"sealed:1:k1:/);
+    // The worker says that it runs, but not how far it is.
+    const heartbeatAt = Date.now();
+    const beats = async () => (await knownWorkers(redis)).filter(({ beat_at }) => beat_at > heartbeatAt);
+    await waitFor('a heartbeat', async () => (await beats()).some(({ current }) => current[0]?.task_id === id));
+    const keys = await redis.keys(KEYS.worker('*'));
+    expect(keys.length).toBeGreaterThan(0);
+    for (const text of await redis.mget(keys)) expect(text).not.toContain('"percent"');
     await call(`${web.url}/api/task/${id}`, { method: 'DELETE' });
   });
 });

@@ -1,16 +1,17 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import sharp from 'sharp';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { LaneLostError } from '../../src/errors.ts';
+import { LaneLostError, TransientError } from '../../src/errors.ts';
 import { createLanes, type Lanes } from '../../src/lanes/lanes.ts';
 import type { LaneTask, PictureTask } from '../../src/lanes/protocol.ts';
-import { isGone } from '../support/lanes.ts';
+import { ownChild } from '../support/child.ts';
+import { isGone } from '../support/processes.ts';
 import { requireShared, sharedPath } from '../support/shared.ts';
 import { tempDir } from '../support/temp.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -142,6 +143,16 @@ describe.skipIf(!requireShared())('detection processes', () => {
     expect(await labels(lanes)).toContain('dog');
   });
 
+  it('does not blame the task that waits for it where a process is killed while it loads', async () => {
+    const lanes = start(1);
+    const lost = lanes.run(task(), never).catch((error: unknown) => error);
+    process.kill(await waitFor('a process', async () => (await pidsOf(lanes))[0]), 'SIGKILL');
+    const error = await lost;
+    expect(error).toBeInstanceOf(TransientError);
+    expect(error).not.toBeInstanceOf(LaneLostError);
+    expect(await labels(lanes)).toContain('dog');
+  });
+
   it.each(['SIGSTOP', undefined] as const)('ends a task for real when it is aborted (%s)', async (signal) => {
     const lanes = start(1, { warm: ['haar'] });
     await lanes.warm();
@@ -153,7 +164,7 @@ describe.skipIf(!requireShared())('detection processes', () => {
     const startedAt = performance.now();
     stop.abort(new Error('enough'));
     await expect(run).rejects.toThrow('enough');
-    expect(performance.now() - startedAt).toBeLessThan(1500);
+    expect(performance.now() - startedAt).toBeLessThan(3000);
     expect(isGone(pid)).toBe(true);
     expect(await labels(lanes)).toContain('dog');
   });
@@ -180,7 +191,7 @@ describe.skipIf(!requireShared())('detection processes', () => {
     setTimeout(() => stop.abort(new Error('too late')), 20);
     const startedAt = performance.now();
     await expect(run).rejects.toThrow('too late');
-    expect(performance.now() - startedAt).toBeLessThan(1000);
+    expect(performance.now() - startedAt).toBeLessThan(3000);
   });
 
   it('recycles processes without a gap', async () => {
@@ -198,6 +209,32 @@ describe.skipIf(!requireShared())('detection processes', () => {
     const pids = [...served.keys()];
     const current = await onlyPid(lanes);
     await waitFor('old processes to be gone', () => pids.every((pid) => pid === current || isGone(pid)));
+  });
+
+  it('recycles the first processes one after another', async () => {
+    const lanes = start(2, { maxTasks: 80 });
+    await lanes.warm();
+    const first = await pidsOf(lanes);
+    let tasks = 0;
+    while (!first.some(isGone)) {
+      await Promise.all([lanes.run(task(), never), lanes.run(task(), never)]);
+      tasks += 2;
+      expect(tasks).toBeLessThan(400);
+    }
+    // The other one has half of its share left, in which the successor of the first gets ready.
+    expect(first.filter(isGone)).toHaveLength(1);
+  });
+
+  it('keeps what it has compiled for the next process', async () => {
+    const compiledCode = join(tempDir('code'), 'compiled');
+    const files = () => readdirSync(compiledCode, { recursive: true }).length;
+    for (const round of ['first', 'second']) {
+      const lanes = createLanes(1, { ...settings(['yolox_nano']), compiledCode }, 1000, log);
+      open.push(lanes);
+      expect(await lanes.warm(), round).toEqual([]);
+      expect(files()).toBeGreaterThan(50);
+      expect((await lanes.run(task(), never)).ok, round).toBe(true);
+    }
   });
 
   it('names a model that is missing and runs tasks for the others', async () => {
@@ -240,7 +277,9 @@ describe.skipIf(!requireShared())('detection processes', () => {
       console.log(JSON.stringify((await lanes.usage()).map(({ pid }) => pid)));
       setInterval(() => undefined, 1000);`;
     const args = ['--input-type=module', '--eval', script, JSON.stringify(settings(['haar']))];
-    const parent = spawn(process.execPath, args, { cwd: import.meta.dirname, stdio: ['ignore', 'pipe', 'inherit'] });
+    const parent = ownChild(
+      spawn(process.execPath, args, { cwd: import.meta.dirname, stdio: ['ignore', 'pipe', 'inherit'] }),
+    );
     const [line] = (await once(parent.stdout.setEncoding('utf8'), 'data')) as [string];
     const [stopped = 0, idle = 0] = JSON.parse(line) as number[];
     process.kill(stopped, 'SIGSTOP');

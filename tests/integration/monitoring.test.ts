@@ -4,9 +4,9 @@ import { join, resolve } from 'node:path';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type RunningDashboard, runDashboard } from '../../src/dashboard/run-dashboard.ts';
-import { beat, Heartbeat } from '../../src/queue/heartbeat.ts';
 import type { Running } from '../../src/worker/run-worker.ts';
 import { call, ended, expectError, submit } from '../support/api.ts';
+import { beatOnceBefore, heartbeatOf } from '../support/heartbeats.ts';
 import { type Family, parseExposition, sampleValue } from '../support/prometheus.ts';
 import { promtool } from '../support/promtool.ts';
 import { freePort } from '../support/service.ts';
@@ -198,25 +198,7 @@ describe.skipIf(!requireShared())('a live service', () => {
     const redis = web.redis.client();
     const lost = async () => sampleValue(await scrape(web.url), 'recognize_workers_lost', { queue: 'face_detection' });
     const silentFor = (ms: number) =>
-      beat(
-        redis,
-        Heartbeat.parse({
-          name: 'face_worker_7',
-          kind: 'face',
-          host: 'elsewhere',
-          pid: 7,
-          state: 'ready',
-          concurrency: 4,
-          current: [],
-          done: 0,
-          failed: 0,
-          rss: 1,
-          lanes: [],
-          model: null,
-          started_at: 1,
-          beat_at: Date.now() - ms,
-        }),
-      );
+      beatOnceBefore(redis, heartbeatOf({ name: 'face_worker_7', concurrency: 4, started_at: 1 }), ms);
     const before = (await lost()) ?? Number.NaN;
     await silentFor(60_000);
     expect(await lost()).toBe(before + 1);

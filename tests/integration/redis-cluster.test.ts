@@ -3,7 +3,7 @@ import { PREFIX } from '../../src/queue/keys.ts';
 import { call, ended, getTask, post, submit, taskIn } from '../support/api.ts';
 import { lanePids, signalAll } from '../support/lanes.ts';
 import { goodPicture } from '../support/pictures.ts';
-import { type RedisServer, startCluster, type TestCluster } from '../support/redis-servers.ts';
+import { type PortServer, startCluster, type TestCluster } from '../support/redis-servers.ts';
 import { requireShared } from '../support/shared.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startWebOn, type TestWeb } from '../support/web.ts';
@@ -46,7 +46,7 @@ describe.skipIf(!requireShared())('a Redis Cluster', () => {
   });
 
   it('that has lost another shard answers 503, and goes on when it is back', async () => {
-    const other = cluster.nodes.find((node) => node !== cluster.owner && node !== cluster.replica) as RedisServer;
+    const other = cluster.nodes.find((node) => node !== cluster.owner && node !== cluster.replica) as PortServer;
     await other.kill9();
     await waitFor('the cluster to be down', async () => (await call(`${web.url}/api/health`)).status === 503, back);
     const refused = await post(web.url, 'face/image', { file });

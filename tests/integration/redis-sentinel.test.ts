@@ -2,14 +2,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { call, ended, getTask, post, submit, taskIn } from '../support/api.ts';
 import { lanePids, signalAll } from '../support/lanes.ts';
 import { goodPicture } from '../support/pictures.ts';
-import { type RedisServer, type SentinelSet, startSentinelSet } from '../support/redis-servers.ts';
+import { type PortServer, type SentinelSet, startSentinelSet } from '../support/redis-servers.ts';
 import { requireShared } from '../support/shared.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startWebOn, type TestWeb } from '../support/web.ts';
 import { expectWholeApi } from '../support/whole-api.ts';
 
 /** All that the master has accepted is with its replica. */
-async function replicated(master: RedisServer): Promise<void> {
+async function replicated(master: PortServer): Promise<void> {
   const client = master.client();
   await waitFor('the replica to have everything', async () => {
     const info = await client.info('replication');
@@ -34,8 +34,8 @@ describe.skipIf(!requireShared())('Redis behind sentinels', () => {
   it('serves everything', () => expectWholeApi(web));
 
   const fail = {
-    dies: (master: RedisServer) => master.kill9(),
-    hangs: async (master: RedisServer) => void process.kill(master.pid(), 'SIGSTOP'),
+    dies: (master: PortServer) => master.kill9(),
+    hangs: async (master: PortServer) => void process.kill(master.pid(), 'SIGSTOP'),
   };
 
   it.each(['dies', 'hangs'] as const)('goes on where the master %s in the middle of tasks', async (how) => {

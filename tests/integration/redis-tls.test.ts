@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { KEYS } from '../../src/queue/keys.ts';
 import { connectFailFast, connectPatient, disconnect, type RedisSettings } from '../../src/queue/redis.ts';
-import { makeCertificates, type RedisServer, startServer } from '../support/redis-servers.ts';
+import { makeCertificates, type PortServer, startServer } from '../support/redis-servers.ts';
 import { requireShared } from '../support/shared.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { startWebOn } from '../support/web.ts';
@@ -13,7 +13,7 @@ const PASSWORD = 'tls-pass/word';
 const log = pino({ level: 'silent' });
 
 describe.skipIf(!requireShared())('Redis behind TLS', () => {
-  let server: RedisServer;
+  let server: PortServer;
   let ca: string;
   const url = (password: string) => `rediss://:${encodeURIComponent(password)}@localhost:${server.port}/1`;
   /** Lines and secrets of a server with TLS. */

@@ -7,7 +7,15 @@ import { goodPicture, sharedFile } from '../support/pictures.ts';
 import { startBucket, type TestBucket } from '../support/s3.ts';
 import { requireShared } from '../support/shared.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { makeFolders, pullModels, startAnotherWeb, startWeb, startWorker, type TestWeb } from '../support/web.ts';
+import {
+  makeFolders,
+  pullModels,
+  startAnotherWeb,
+  startWeb,
+  startWorker,
+  type TestWeb,
+  temporaryIn,
+} from '../support/web.ts';
 
 const nameOf = (path: string) => path.split('/').at(-1) ?? '';
 
@@ -30,7 +38,7 @@ describe.skipIf(!requireShared())('a service whose files lie in a bucket', () =>
     return { response, bytes: new Uint8Array(await response.arrayBuffer()) };
   }
 
-  const temporary = () => readdirSync(web.folders.tmp);
+  const temporary = () => temporaryIn(web.folders);
 
   it('detects in a picture and serves it, whole, in part and with boxes', async () => {
     const { result } = await ended(web.url, await submit(web.url, 'face/image', { file }));
@@ -139,6 +147,43 @@ describe.skipIf(!requireShared())('a service whose files lie in a bucket', () =>
       expect(bucket.names()).toEqual(before);
     });
 
+    it('health and readiness say so soon where it hangs, and say so again when it is back', async () => {
+      const health = async () => (await call(`${web.url}/api/health`)).body.data;
+      await waitFor('storage to be well', async () => (await health()).storage, { timeoutMs: 10_000 });
+      expect(await health()).toMatchObject({ storage: { up: true } });
+      bucket.freeze();
+      try {
+        const silent = await waitFor(
+          'the silence to be noticed',
+          async () => {
+            const answer = await call(`${web.url}/api/health`);
+            // Long before a request to the store is given up.
+            expect(answer.ms).toBeLessThan(6000);
+            return (answer.body.data.storage as { up: boolean }).up ? undefined : answer;
+          },
+          { timeoutMs: 30_000 },
+        );
+        expect(silent.status).toBe(200);
+        expect(silent.body.data).toMatchObject({
+          status: 'degraded',
+          storage: { reason: 'the storage for files does not answer' },
+          services: { redis: { up: true } },
+        });
+        const ready = await call(`${web.url}/api/health/ready`);
+        expectError(ready, 503, 'QUEUE_UNAVAILABLE');
+        expect(ready.ms).toBeLessThan(6000);
+      } finally {
+        bucket.thaw();
+      }
+      await waitFor(
+        'storage to be well again',
+        async () => (await call(`${web.url}/api/health/ready`)).status === 200,
+        {
+          timeoutMs: 30_000,
+        },
+      );
+    });
+
     it('a client that hangs up meanwhile leaves nothing either', async () => {
       const before = bucket.names();
       const hangUp = new AbortController();
@@ -208,7 +253,7 @@ describe.skipIf(!requireShared())('a service whose files lie in a bucket', () =>
       expect([copy.status, copy.headers.get('content-type')]).toEqual([200, 'image/jpeg']);
       await copy.arrayBuffer();
       expect(bucket.names()).toContain(nameOf(String(body.data.original_image)));
-      expect(readdirSync(folders.tmp)).toEqual([]);
+      expect(temporaryIn(folders)).toEqual([]);
     } finally {
       await sync.stop();
     }

@@ -1,19 +1,30 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { mkdir, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Health } from '../../src/contract/health.ts';
 import { FaceImageResult, FaceVideoResult, ObjectImageResult } from '../../src/contract/results.ts';
 import { newBase } from '../../src/storage/names.ts';
 import type { RunningWeb } from '../../src/web/run-web.ts';
 import { call, expectError, post } from '../support/api.ts';
+import { BAD_PICTURES } from '../support/bad-files.ts';
 import { iou } from '../support/boxes.ts';
-import { isGone, lanePids, signalAll } from '../support/lanes.ts';
+import { lanePids, signalAll } from '../support/lanes.ts';
 import { GOOD_FACE, GOOD_PERSON, GOOD_SIZE, goodPicture, sharedFile } from '../support/pictures.ts';
+import { isGone } from '../support/processes.ts';
 import { parseExposition, sampleValue } from '../support/prometheus.ts';
-import { requireShared, sharedPath } from '../support/shared.ts';
+import { requireShared } from '../support/shared.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { type Folders, makeFolders, pullModels, startAnotherWeb, startWeb } from '../support/web.ts';
+import {
+  type Folders,
+  makeFolders,
+  pullModels,
+  startAnotherWeb,
+  startWeb,
+  storedIn,
+  temporaryIn,
+} from '../support/web.ts';
 
 const SYNC = { MODE: 'sync' };
 
@@ -32,8 +43,8 @@ describe.skipIf(!requireShared())('sync mode', () => {
 
   const warm = (url: string) =>
     waitFor('the models', async () => (await call(`${url}/api/health/ready`)).status === 200, { timeoutMs: 20_000 });
-  const stored = () => readdirSync(folders.uploads).filter((name) => name !== '.tmp');
-  const temporary = () => readdirSync(folders.tmp);
+  const stored = () => storedIn(folders);
+  const temporary = () => temporaryIn(folders);
 
   describe('answers at once', () => {
     it('with faces', async () => {
@@ -130,11 +141,7 @@ describe.skipIf(!requireShared())('sync mode', () => {
     });
 
     it('is what the manifest of bad pictures says', async () => {
-      type Case = { file: string; endpoint: string; expect: string; status?: number[]; error_code?: string[] };
-      const { cases } = JSON.parse(readFileSync(sharedPath('data/bad/manifest.json'), 'utf8')) as { cases: Case[] };
-      for (const { file: path, expect: wanted, status = [], error_code = [] } of cases.filter(
-        ({ endpoint }) => endpoint === 'image',
-      )) {
+      for (const { file: path, expect: wanted, status = [], error_code = [] } of BAD_PICTURES) {
         const answer = await post(web.url, 'face/image', { file: sharedFile(`bad/${path}`) });
         const said = `${path}: ${answer.text}`;
         if (wanted === 'accept') expect(answer.status, said).toBe(200);
@@ -161,6 +168,29 @@ describe.skipIf(!requireShared())('sync mode', () => {
         expect(stored()).toEqual(before);
         await waitFor('the stopped process to be gone', () => mine.every(isGone));
         await waitFor('a good answer', async () => (await post(quick.url, 'face/image', { file })).status === 200);
+      } finally {
+        await quick.stop();
+      }
+    });
+
+    it('is not TIMEOUT where it only had to wait for its turn', async () => {
+      const others = new Set(lanePids());
+      const quick = await startAnotherWeb(folders, { ...SYNC, TASK_TIME_LIMIT: '3' });
+      try {
+        await warm(quick.url);
+        signalAll(
+          lanePids().filter((pid) => !others.has(pid)),
+          'SIGSTOP',
+        );
+        const first = post(quick.url, 'face/image', { file });
+        await waitFor('the slot to be busy', async () => {
+          const { services } = Health.parse((await call(`${quick.url}/api/health`)).body.data);
+          return services.face_detection.busy === 1;
+        });
+        const second = await post(quick.url, 'face/image', { file });
+        expectError(await first, 504, 'TIMEOUT');
+        expect(second.status).toBe(200);
+        expect(second.body.data.timings_ms).toMatchObject({ wait: expect.any(Number) });
       } finally {
         await quick.stop();
       }
@@ -272,7 +302,7 @@ describe.skipIf(!requireShared())('sync mode', () => {
         await warm(short.url);
         const answer = await post(short.url, 'face/image', { file });
         await (await fetch(`${short.url}${answer.body.data.annotated_image}`)).arrayBuffer();
-        const left = () => readdirSync(place.uploads).filter((name) => name !== '.tmp');
+        const left = () => storedIn(place);
         await waitFor('everything to go', () => left().length === 0, { timeoutMs: 8000 });
         expectError(await call(`${short.url}${answer.body.data.original_image}`), 404, 'NOT_FOUND');
       } finally {
@@ -305,6 +335,7 @@ describe.skipIf(!requireShared())('sync mode', () => {
       expect(Health.parse(answer.body.data)).toEqual({
         status: 'ok',
         mode: 'sync',
+        storage: { up: true },
         services: {
           redis: { up: false, latency_ms: null, reason: expect.any(String) },
           face_detection: { up: true, workers: 0, slots: 1, busy: 0, waiting: 0, oldest_waiting_s: 0, model: 'yunet' },
@@ -399,18 +430,22 @@ describe.skipIf(!requireShared())('sync mode', () => {
     await stopped.whenReady;
     const [answer] = await Promise.all([
       post(stopped.url, 'object/video', { file: sharedFile('videos/people-one-by-one.mp4'), query: 'frame_skip=1' }),
-      waitFor('the video to run', () => readdirSync(place.tmp).length > 1).then(() => stopped.stop()),
+      waitFor('the video to run', () => temporaryIn(place).length > 1).then(() => stopped.stop()),
     ]);
     expectError(answer, 503, 'QUEUE_UNAVAILABLE');
     expect(answer.body.message).toContain('being stopped');
-    expect(readdirSync(place.tmp)).toEqual([]);
-    expect(readdirSync(place.uploads).filter((name) => name !== '.tmp')).toEqual([]);
+    expect(temporaryIn(place)).toEqual([]);
+    expect(storedIn(place)).toEqual([]);
   });
 
   it('stops at once, also while it starts', async () => {
-    const before = lanePids();
+    const before = new Set(lanePids());
     const early = await startAnotherWeb(folders, SYNC);
+    const start = performance.now();
     await early.stop();
-    await waitFor('its processes to be gone', () => lanePids().length === before.length);
+    expect(performance.now() - start).toBeLessThan(3000);
+    // Longer than detection processes take to start: none comes after all.
+    await sleep(2500);
+    expect(lanePids().filter((pid) => !before.has(pid))).toEqual([]);
   });
 });

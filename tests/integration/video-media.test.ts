@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { AppError } from '../../src/errors.ts';
 import type { FrameRange } from '../../src/media/frame-selection.ts';
+import { BAD_VIDEOS } from '../support/bad-files.ts';
 import { ffmpeg, frameTimes, psnr } from '../support/ffmpeg.ts';
 import { requireShared, sharedPath } from '../support/shared.ts';
-import { badVideos, knownVideos, probeFile, readFile } from '../support/videos.ts';
+import { knownVideos, probeFile, readFile } from '../support/videos.ts';
 
 /** Without a container there is nothing to tell its type by. */
 const CONTAINED = knownVideos().filter(([name]) => name !== 'crowd-raw.h264');
@@ -107,7 +108,7 @@ describe.skipIf(!requireShared())('the wanted frames', () => {
 });
 
 describe.skipIf(!requireShared())('awkward videos', () => {
-  test.each(badVideos().map((entry) => [entry.file, entry] as const))('%s', async (file, entry) => {
+  test.each(BAD_VIDEOS.map((entry) => [entry.file, entry] as const))('%s', async (file, entry) => {
     const started = performance.now();
     const path = sharedPath(`data/bad/${file}`);
     const outcome = await readFile(path, { size: { width: 32, height: 32 } }).catch((error: unknown) => error);

@@ -7,7 +7,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readVideoFrames, type VideoFrame } from '../../src/media/video-frames.ts';
 import type { VideoHeader } from '../../src/media/video-header.ts';
-import { ffmpeg, ffmpegsOn, isRunning } from '../support/ffmpeg.ts';
+import { ownChild } from '../support/child.ts';
+import { ffmpeg, ffmpegsOn } from '../support/ffmpeg.ts';
+import { untilGone } from '../support/processes.ts';
 import { requireShared, sharedPath } from '../support/shared.ts';
 import { tempDir } from '../support/temp.ts';
 import { probeFile, readFile } from '../support/videos.ts';
@@ -138,14 +140,14 @@ describe('beside the detection', () => {
       console.log('reading');
       setInterval(() => {}, 1000);
     `;
-    const parent = spawn(process.execPath, ['--input-type=module', '-e', script], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    const parent = ownChild(
+      spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] }),
+    );
     await once(parent.stdout, 'data');
     const decoders = ffmpegsOn(folder);
     expect(decoders).toHaveLength(1);
     parent.kill('SIGKILL');
-    await waitFor('the end of ffmpeg', () => !decoders.some(isRunning));
+    await Promise.all(decoders.map(untilGone));
   });
 });
 

@@ -1,16 +1,17 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { spawn } from 'node:child_process';
 import { chmodSync, cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { identifyProcess } from '../../src/process-identity.ts';
-import { beat, type Heartbeat, isLost, knownWorkers, liveWorkers } from '../../src/queue/heartbeat.ts';
+import { beat, isLost, knownWorkers, liveWorkers } from '../../src/queue/heartbeat.ts';
 import { KEYS } from '../../src/queue/keys.ts';
 import { takeWorkerLease } from '../../src/queue/worker-lease.ts';
 import { call, ended, expectError, post, submit } from '../support/api.ts';
+import { endChild, ownChild } from '../support/child.ts';
+import { beatOnceBefore, heartbeatOf } from '../support/heartbeats.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { freePort, makeHome, runToEnd, type Service, startService } from '../support/service.ts';
 import { requireShared, sharedPath } from '../support/shared.ts';
@@ -82,13 +83,12 @@ describe('the number of a worker', () => {
     const held = JSON.parse((await redis.get(key)) ?? '') as { pid: number; process: string; machine: string };
     expect(held.pid).toBe(process.pid);
 
-    const child = spawn('sleep', ['60']);
+    const child = ownChild(spawn('sleep', ['60']));
     const pid = child.pid ?? 0;
     const alive = { ...held, pid, process: identifyProcess(pid) };
     await redis.set(key, JSON.stringify(alive), 'PX', 15_000);
     expect((await takeWorkerLease(redis, 'face')).name).toBe('face_worker_2');
-    child.kill('SIGKILL');
-    await once(child, 'exit');
+    await endChild(child, 'SIGKILL');
     expect((await takeWorkerLease(redis, 'face')).name).toBe('face_worker_1');
   });
 
@@ -104,36 +104,50 @@ describe('the number of a worker', () => {
 describe('the heartbeat of a worker', () => {
   it('is heard, and one of a lost worker when it has been silent for ten seconds', async () => {
     const { server, redis } = await withRedis();
-    const heartbeat: Heartbeat = {
-      id: 'one',
-      name: 'face_worker_1',
-      kind: 'face',
+    const heartbeat = heartbeatOf({
       host: hostname(),
       pid: process.pid,
-      state: 'ready',
-      concurrency: 2,
-      current: [],
       done: 3,
       failed: 1,
-      retried: 0,
       load: 0.5,
       cpu_percent: 90,
-      rss: 1,
-      lanes: [],
       model: 'yunet',
       models: [{ name: 'yunet', provider: 'cpu' }],
-      started_at: Date.now(),
-      beat_at: Date.now(),
-    };
+    });
     await beat(redis, heartbeat);
-    expect(await liveWorkers(redis)).toEqual([heartbeat]);
+    const { beat_at: heardAt, ...said } = heartbeat;
+    expect(await liveWorkers(redis)).toMatchObject([said]);
     await sleep(10_500);
     expect(await liveWorkers(redis)).toEqual([]);
-    expect((await knownWorkers(redis)).filter(isLost)).toEqual([heartbeat]);
+    const [lost, ...others] = (await knownWorkers(redis)).filter(isLost);
+    expect(others).toEqual([]);
+    expect(lost).toMatchObject(said);
+    expect(Math.abs((lost?.beat_at ?? 0) - heardAt)).toBeLessThan(1000);
     const hourMs = await redis.pttl(KEYS.worker('face_worker_1'));
     expect(hourMs).toBeGreaterThan(3_500_000);
     expect(hourMs).toBeLessThanOrEqual(3_600_000);
     await server.stop();
+  });
+
+  it.each([-2, 2])('is as old as Redis says where clocks are %i h apart', async (hours) => {
+    const { server, redis } = await withRedis();
+    const now = Date.now();
+    const clock = (at: number) => vi.useFakeTimers({ toFake: ['Date'], now: at });
+    try {
+      await beatOnceBefore(redis, heartbeatOf({ name: 'face_worker_1' }), 20_000);
+      clock(now + hours * 3_600_000);
+      await beat(redis, heartbeatOf({ name: 'face_worker_2' }));
+      clock(now - hours * 3_600_000);
+      const seen = (await knownWorkers(redis)).map((worker) => [worker.name, isLost(worker)]);
+      expect(seen).toEqual([
+        ['face_worker_1', true],
+        ['face_worker_2', false],
+      ]);
+      expect((await liveWorkers(redis)).map(({ name }) => name)).toEqual(['face_worker_2']);
+    } finally {
+      vi.useRealTimers();
+      await server.stop();
+    }
   });
 });
 
@@ -198,7 +212,7 @@ describe.skipIf(!requireShared())('a worker without a model', () => {
       await server.restart();
       await waitFor('ready again', async () => (await probe('ready')).status === 200);
     } finally {
-      await end(child);
+      await endChild(child);
     }
     const lines = readFileSync(join(home.root, 'logs', 'object_worker_1.log'), 'utf8')
       .trim()
@@ -232,7 +246,7 @@ describe.skipIf(!requireShared())('a worker without a model', () => {
         timeoutMs: 30_000,
       });
     } finally {
-      await end(child);
+      await endChild(child);
     }
   });
 
@@ -252,7 +266,7 @@ describe.skipIf(!requireShared())('a worker without a model', () => {
       expect(second.code).toBe(78);
       expect(second.output.trim()).toBe(`Port ${healthPort} is taken. Set HEALTH_PORT to a free one.`);
     } finally {
-      await end(child);
+      await endChild(child);
     }
   });
 
@@ -268,26 +282,25 @@ describe.skipIf(!requireShared())('a worker without a model', () => {
       });
       process.kill(server.pid(), 'SIGSTOP');
       await waitFor('the worker to say so', async () => (await isReady()) === 503, { timeoutMs: 15_000 });
+      const refused = await fetch(`http://127.0.0.1:${healthPort}/api/health/ready`);
+      expect(refused.headers.get('retry-after')).toBe('5');
+      expect(await refused.json()).toMatchObject({ success: false, error_code: 'QUEUE_UNAVAILABLE' });
       process.kill(server.pid(), 'SIGCONT');
       await waitFor('the worker to be ready again', async () => (await isReady()) === 200, { timeoutMs: 15_000 });
     } finally {
       process.kill(server.pid(), 'SIGCONT');
-      await end(child);
+      await endChild(child);
     }
   });
 
-  async function end(child: ChildProcess): Promise<void> {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill('SIGTERM');
-    await once(child, 'exit');
-  }
-
   function spawnWorker(environment: Record<string, string>, cwd: string, healthPort: number) {
-    const child = spawn(process.execPath, [join(import.meta.dirname, '../../src/main.ts'), 'worker:object'], {
-      cwd,
-      env: { ...environment, HEALTH_PORT: String(healthPort) },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = ownChild(
+      spawn(process.execPath, [join(import.meta.dirname, '../../src/main.ts'), 'worker:object'], {
+        cwd,
+        env: { ...environment, HEALTH_PORT: String(healthPort) },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      }),
+    );
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {

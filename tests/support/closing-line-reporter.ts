@@ -23,11 +23,26 @@ export function countResults(modules: readonly TestModule[], unhandledErrors: nu
   return counts;
 }
 
-/** Leaves the counts of a run in the file named by RECOGNIZE_TEST_COUNTS; scripts/test.sh prints them as its last line. */
+/** Tests that passed only when they were tried again, with what was wrong the first time. */
+export function secondTries(modules: readonly TestModule[]): string[] {
+  return modules.flatMap((module) =>
+    [...module.children.allTests()]
+      .filter((test) => test.diagnostic()?.flaky === true)
+      .map(
+        (test) => `${module.relativeModuleId} > ${test.fullName}: ${test.result().errors?.[0]?.message ?? 'failed'}`,
+      ),
+  );
+}
+
+/**
+ * Names tests that needed a second try, and leaves the counts of a run in the file named by RECOGNIZE_TEST_COUNTS;
+ * scripts/test.sh prints them as its last line.
+ */
 export function closingLineReporter(): Reporter {
   return {
     onTestRunEnd(modules, unhandledErrors) {
       const { passed, failed, skipped } = countResults(modules, unhandledErrors.length);
+      for (const line of secondTries(modules)) console.log(`passed at the second try: ${line}`);
       const path = process.env.RECOGNIZE_TEST_COUNTS;
       if (path !== undefined) writeFileSync(path, `${passed} ${failed} ${skipped}\n`);
     },

@@ -42,9 +42,17 @@ const read = (attributes: Attribute[]) =>
   );
 
 /** A collector of traces that speaks OTLP over HTTP with JSON, and keeps what it gets. */
-export async function startCollector(): Promise<{ url: string; spans(): Span[]; stop(): Promise<void> }> {
+export async function startCollector(): Promise<{
+  url: string;
+  spans(): Span[];
+  /** What the exports brought as `Authorization`, each once. */
+  credentials(): (string | undefined)[];
+  stop(): Promise<void>;
+}> {
   const spans: Span[] = [];
+  const credentials = new Set<string | undefined>();
   const server = createServer(async (request, response) => {
+    credentials.add(request.headers.authorization);
     const body = JSON.parse((await buffer(request)).toString()) as Exported;
     if (request.url !== '/v1/traces') response.statusCode = 404;
     for (const { resource, scopeSpans } of body.resourceSpans) {
@@ -68,6 +76,7 @@ export async function startCollector(): Promise<{ url: string; spans(): Span[]; 
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     spans: () => spans,
+    credentials: () => [...credentials],
     async stop() {
       server.closeAllConnections();
       server.close();

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
+import { isGone } from './processes.ts';
 
 const run = promisify(execFile);
 
@@ -26,16 +27,6 @@ export async function frameTimes(path: string): Promise<number[]> {
   return frames.map((frame) => Number(frame.best_effort_timestamp_time));
 }
 
-/** Whether a process is there and not just waiting to be cleared away by its parent. */
-export function isRunning(pid: number): boolean {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return !/^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2));
-  } catch {
-    return false;
-  }
-}
-
 /** Process ids of the ffmpegs and ffprobes that have `path` in their command line. */
 export function ffmpegsOn(path: string): number[] {
   return readdirSync('/proc')
@@ -44,7 +35,7 @@ export function ffmpegsOn(path: string): number[] {
       if (!Number.isInteger(pid)) return false;
       try {
         const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8');
-        return /^ff(mpeg|probe)\0/.test(command) && command.includes(path) && isRunning(pid);
+        return /^ff(mpeg|probe)\0/.test(command) && command.includes(path) && !isGone(pid);
       } catch {
         return false;
       }

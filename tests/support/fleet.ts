@@ -77,3 +77,16 @@ export async function startFleet(env: Record<string, string> = {}): Promise<Flee
   };
   return fleet;
 }
+
+/** Runs `work` with a fleet of its own, which is stopped in the end. */
+export async function withFleet(
+  work: (fleet: Fleet) => Promise<void>,
+  env: Record<string, string> = {},
+): Promise<void> {
+  const fleet = await startFleet(env);
+  try {
+    await work(fleet);
+  } finally {
+    await fleet.stop();
+  }
+}

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { identifyProcess } from '../../src/process-identity.ts';
 import { serviceProcesses } from './processes.ts';
 import { tempRoot } from './temp.ts';
 
@@ -8,10 +7,6 @@ export function lanePids(worker: number = process.pid): number[] {
   return serviceProcesses(tempRoot())
     .filter(({ parent, command }) => parent === worker && /\/lanes\//.test(command))
     .map(({ pid }) => pid);
-}
-
-export function isGone(pid: number): boolean {
-  return identifyProcess(pid) === undefined;
 }
 
 export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void {

@@ -1,105 +1,26 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
-import { Redis } from 'ioredis';
+import { DURABLE, type RedisServer, runRedisServer, type Secrets } from './redis-server.ts';
 import { freePort } from './service.ts';
 import { tempDir } from './temp.ts';
 import { waitFor } from './wait-for.ts';
 
-export type RedisServer = {
-  port: number;
-  folder: string;
-  pid(): number;
-  /** A client of its own, that does not try again; `stop` ends it. */
-  client(): Redis;
-  kill9(): Promise<void>;
-  /** Starts it again on the same port and data. */
-  restart(): Promise<void>;
-  stop(): Promise<void>;
-};
+export type PortServer = RedisServer & { port: number };
 
 type ServerOptions = {
   /** Lines of its configuration file beyond folder and port. */
   lines?: readonly string[];
-  /** What clients present. */
-  secrets?: { username?: string; password?: string; tls?: { ca: Buffer; servername: string } };
+  secrets?: Secrets;
   sentinel?: boolean;
 };
 
-const running = new Set<ChildProcess>();
-
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
-});
-
 /** Runs redis-server, or a sentinel, on a port of this machine until it is stopped. */
-export async function startServer({ lines = [], secrets = {}, sentinel = false }: ServerOptions): Promise<RedisServer> {
+export async function startServer({ lines = [], secrets = {}, sentinel = false }: ServerOptions): Promise<PortServer> {
   const port = await freePort();
-  const folder = tempDir('rs');
-  const configuration = join(folder, 'redis.conf');
   const listen = secrets.tls === undefined ? [`port ${port}`] : ['port 0', `tls-port ${port}`];
-  const common = [
-    'bind 127.0.0.1',
-    `dir ${folder}`,
-    ...listen,
-    ...(sentinel ? [] : ['save ""', 'repl-diskless-sync-delay 0']),
-  ];
-  writeFileSync(configuration, `${[...common, ...lines].join('\n')}\n`);
-  const clients = new Set<Redis>();
-  let child: ChildProcess;
-
-  function client(): Redis {
-    const made = new Redis({ host: '127.0.0.1', port, ...secrets, maxRetriesPerRequest: 1, retryStrategy: () => null });
-    made.on('error', () => undefined);
-    clients.add(made);
-    return made;
-  }
-
-  async function start(): Promise<void> {
-    const started = spawn('redis-server', [configuration, ...(sentinel ? ['--sentinel'] : [])], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    child = started;
-    running.add(started);
-    let output = '';
-    started.stdout.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-    });
-    started.once('exit', () => running.delete(started));
-    await waitFor('a redis-server', async () => {
-      if (started.exitCode !== null) throw new Error(output);
-      const probe = client();
-      try {
-        return (await probe.ping()) === 'PONG';
-      } finally {
-        probe.disconnect();
-        clients.delete(probe);
-      }
-    });
-  }
-
-  async function end(signal: NodeJS.Signals): Promise<void> {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill('SIGCONT');
-    child.kill(signal);
-    await once(child, 'exit');
-  }
-
-  await start();
-  return {
-    port,
-    folder,
-    client,
-    pid: () => Number(child.pid),
-    kill9: () => end('SIGKILL'),
-    restart: start,
-    async stop() {
-      for (const made of clients) made.disconnect();
-      await end('SIGKILL');
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
+  const settings = ['bind 127.0.0.1', ...listen, ...(sentinel ? [] : ['repl-diskless-sync-delay 0']), ...lines];
+  const server = await runRedisServer(settings, tempDir('rs'), { host: '127.0.0.1', port, ...secrets }, { sentinel });
+  return { ...server, port };
 }
 
 /** An authority, and a certificate of its own for localhost but for no address, made by openssl. */
@@ -126,16 +47,14 @@ export function makeCertificates(): { ca: string; cert: string; key: string } {
 
 export type SentinelSet = {
   url: string;
-  servers: RedisServer[];
-  sentinels: RedisServer[];
+  servers: PortServer[];
+  sentinels: PortServer[];
   /** The server that the sentinels hold for the master. */
-  master(): Promise<RedisServer>;
+  master(): Promise<PortServer>;
   stop(): Promise<void>;
 };
 
-const stopAll = (servers: RedisServer[]) => Promise.all(servers.map((server) => server.stop()));
-
-const DURABLE = ['appendonly yes', 'appendfsync everysec', 'maxmemory-policy noeviction'];
+const stopAll = (servers: PortServer[]) => Promise.all(servers.map((server) => server.stop()));
 
 /** A master with one replica, and three sentinels over them; the password is that of the servers alone. */
 export async function startSentinelSet(password: string): Promise<SentinelSet> {
@@ -183,9 +102,9 @@ export async function startSentinelSet(password: string): Promise<SentinelSet> {
 export type TestCluster = {
   url: string;
   /** Three masters, then one replica of the master that serves the keys with the given tag. */
-  nodes: RedisServer[];
-  owner: RedisServer;
-  replica: RedisServer;
+  nodes: PortServer[];
+  owner: PortServer;
+  replica: PortServer;
   stop(): Promise<void>;
 };
 

@@ -1,10 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readdirSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { startProgram } from './child.ts';
 import { freePort } from './service.ts';
 import { tempDir } from './temp.ts';
-import { waitFor } from './wait-for.ts';
 
 const SERVER = resolve(import.meta.dirname, '../../node_modules/s3rver/bin/s3rver.js');
 const BUCKET = 'recognize-test';
@@ -32,38 +30,19 @@ export type TestBucket = {
   stop(): Promise<void>;
 };
 
-const running = new Set<ChildProcess>();
-
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGKILL');
-});
-
 /** Starts an object store that speaks S3, with one bucket, in a process of its own. */
 export async function startBucket(): Promise<TestBucket> {
   const folder = tempDir('s3');
   const port = await freePort();
   const endpoint = `http://127.0.0.1:${port}`;
   const objects = join(folder, BUCKET, PREFIX);
-  let child: ChildProcess;
-
-  async function start(): Promise<void> {
-    const options = ['-d', folder, '-a', '127.0.0.1', '-p', String(port), '-s', '--configure-bucket', BUCKET];
-    child = spawn(process.execPath, ['--no-deprecation', SERVER, ...options], {
-      stdio: ['ignore', 'ignore', 'inherit'],
-    });
-    const started = child;
-    running.add(started);
-    started.once('exit', () => running.delete(started));
-    await waitFor('the object store', async () => (await fetch(endpoint)).status > 0, { timeoutMs: 20_000 });
-  }
-
-  async function end(signal: NodeJS.Signals): Promise<void> {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill(signal);
-    await once(child, 'exit');
-  }
-
-  await start();
+  const options = ['-d', folder, '-a', '127.0.0.1', '-p', String(port), '-s', '--configure-bucket', BUCKET];
+  const server = await startProgram(
+    'the object store',
+    [process.execPath, '--no-deprecation', SERVER, ...options],
+    async () => (await fetch(endpoint)).status > 0,
+    { timeoutMs: 20_000 },
+  );
   return {
     endpoint,
     folder,
@@ -86,12 +65,12 @@ export async function startBucket(): Promise<TestBucket> {
       }
     },
     pathOf: (name) => join(objects, `${name}${CONTENT_ENDING}`),
-    freeze: () => child.kill('SIGSTOP'),
-    thaw: () => child.kill('SIGCONT'),
-    kill9: () => end('SIGKILL'),
-    restart: start,
+    freeze: () => server.signal('SIGSTOP'),
+    thaw: () => server.signal('SIGCONT'),
+    kill9: server.kill9,
+    restart: server.restart,
     async stop() {
-      await end('SIGKILL');
+      await server.kill9();
       rmSync(folder, { recursive: true, force: true });
     },
   };

@@ -1,9 +1,10 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { hasEnded, ownChild } from './child.ts';
 import { type ProcessEntry, serviceProcesses } from './processes.ts';
 import { tempDir } from './temp.ts';
 import { waitFor } from './wait-for.ts';
@@ -76,17 +77,14 @@ export async function makeHome(env: Record<string, string> = {}): Promise<Home> 
   return { root, environment };
 }
 
+/** Where the service's own Redis listens. */
+export const redisSocketOf = (home: Home) => join(home.root, 'data/redis/redis.sock');
+
 function roleMatcher(role: Role | 'lane' | 'redis'): RegExp {
   if (role === 'lane') return /\/lanes\//;
   if (role === 'redis') return /redis-server/;
   return new RegExp(`src/main\\.ts ${role}$`);
 }
-
-const alive = new Set<ChildProcess>();
-
-process.on('exit', () => {
-  for (const child of alive) child.kill('SIGKILL');
-});
 
 /**
  * Starts `node src/main.ts <role>`, by default everything as `npm start` does, and waits until it is ready.
@@ -101,20 +99,18 @@ export async function startService(
   const home = options.home ?? (await makeHome(options.env));
   const environment = options.home === undefined ? home.environment : { ...home.environment, ...options.env };
   const [program, ...args] = options.command ?? [process.execPath, join(ROOT, 'src/main.ts'), role];
-  const child = spawn(program, args, {
-    cwd: options.command === undefined ? home.root : ROOT,
-    env: environment,
-    // A process group of its own, as a terminal gives to what is typed into it.
-    detached: true,
-    stdio: role === 'all' ? ['ignore', 'pipe', 'pipe'] : ['ignore', 'pipe', 'pipe', 'ipc'],
-  });
-  alive.add(child);
+  const child = ownChild(
+    spawn(program, args, {
+      cwd: options.command === undefined ? home.root : ROOT,
+      env: environment,
+      // A process group of its own, as a terminal gives to what is typed into it.
+      detached: true,
+      stdio: role === 'all' ? ['ignore', 'pipe', 'pipe'] : ['ignore', 'pipe', 'pipe', 'ipc'],
+    }),
+  );
   const exited = new Promise<Exit>((done, failed) => {
     child.once('error', failed);
-    child.once('exit', (code, signal) => {
-      alive.delete(child);
-      done({ code, signal });
-    });
+    child.once('exit', (code, signal) => done({ code, signal }));
   });
   exited.catch(() => undefined);
   let output = '';
@@ -131,7 +127,7 @@ export async function startService(
   await waitFor(
     `${role} to be ready`,
     () => {
-      if (child.exitCode !== null || child.signalCode !== null) return 'ended';
+      if (hasEnded(child)) return 'ended';
       return ready || /^Recognize is ready/m.test(output) ? 'ready' : undefined;
     },
     { timeoutMs: 60_000 },
@@ -140,7 +136,7 @@ export async function startService(
     throw new Error(`${error.message} It said:\n${output}`);
   });
   const { pid } = child;
-  if (pid === undefined || child.exitCode !== null || child.signalCode !== null) {
+  if (pid === undefined || hasEnded(child)) {
     throw new Error(`${role} ended at its start. It said:\n${output}`);
   }
 
@@ -165,7 +161,7 @@ export async function startService(
     exited,
     async stop(signal = 'SIGINT') {
       const startedAt = performance.now();
-      if (child.exitCode === null && child.signalCode === null) process.kill(-pid, signal);
+      if (!hasEnded(child)) process.kill(-pid, signal);
       const exit = await exited;
       return { ...exit, ms: performance.now() - startedAt };
     },
@@ -174,12 +170,13 @@ export async function startService(
 
 /** Runs the service where it is expected to end by itself; answers how, and what it said. */
 export async function runToEnd(home: Home, env: Record<string, string>, role: Role = 'all') {
-  const child = spawn(process.execPath, [join(ROOT, 'src/main.ts'), role], {
-    cwd: home.root,
-    env: { ...home.environment, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  alive.add(child);
+  const child = ownChild(
+    spawn(process.execPath, [join(ROOT, 'src/main.ts'), role], {
+      cwd: home.root,
+      env: { ...home.environment, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    }),
+  );
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
@@ -187,6 +184,5 @@ export async function runToEnd(home: Home, env: Record<string, string>, role: Ro
     });
   }
   const [code] = (await once(child, 'close')) as [number | null];
-  alive.delete(child);
   return { code, output };
 }

@@ -15,33 +15,10 @@ export type KnownVideo = {
   audio: boolean;
 };
 
-export type BadVideo = {
-  file: string;
-  expect: 'accept' | 'reject' | 'either';
-  error_code?: string[];
-  at_upload?: boolean;
-  reference?: {
-    width?: number;
-    height?: number;
-    fps?: number;
-    frames?: number;
-    faces_per_frame?: number;
-    objects?: string[];
-  };
-};
-
 /** The clips of the shared material by name, with what is known of them; none where it is missing. */
 export function knownVideos(): [name: string, KnownVideo][] {
   const list = sharedPath('data/videos/videos.json');
   return existsSync(list) ? Object.entries(JSON.parse(readFileSync(list, 'utf8')) as Record<string, KnownVideo>) : [];
-}
-
-/** The awkward videos of the shared material with what is expected of each; none where it is missing. */
-export function badVideos(): BadVideo[] {
-  const manifest = sharedPath('data/bad/manifest.json');
-  if (!existsSync(manifest)) return [];
-  const { cases } = JSON.parse(readFileSync(manifest, 'utf8')) as { cases: (BadVideo & { endpoint: string })[] };
-  return cases.filter(({ endpoint }) => endpoint === 'video');
 }
 
 export function probeFile(path: string, pixels = PIXELS): Promise<VideoHeader> {

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pino } from 'pino';
@@ -25,6 +26,16 @@ export async function makeFolders(): Promise<Folders> {
   await mkdir(folders.logs);
   return folders;
 }
+
+/** What the service writes and removes again to see whether it can write is there at any time. */
+const isProbe = (name: string) => /^probe-[0-9a-f]{16}\.part$/.test(name);
+
+/** Names of the files that are stored for good. */
+export const storedIn = ({ uploads }: Pick<Folders, 'uploads'>) =>
+  readdirSync(uploads).filter((name) => name !== '.tmp' && !isProbe(name));
+
+/** Names of the files that are only there while something is done with them. */
+export const temporaryIn = ({ tmp }: Pick<Folders, 'tmp'>) => readdirSync(tmp).filter((name) => !isProbe(name));
 
 /** Puts models into a folder with the code that `npm run models -- pull` runs. */
 export async function pullModels(folder: string, names: readonly string[]): Promise<void> {

@@ -38,8 +38,7 @@ describe('defaults', () => {
         mirrors: [],
         face: 'auto',
         object: 'auto',
-        faceConfidence: undefined,
-        objectConfidence: undefined,
+        confidence: { face: undefined, object: undefined },
         nms: undefined,
         executionProviders: ['cpu'],
       },
@@ -77,6 +76,17 @@ describe('defaults', () => {
 });
 
 describe('values', () => {
+  it('are read as headers where they are such', () => {
+    const read = (headers: string) =>
+      loadConfig({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318', OTEL_EXPORTER_OTLP_HEADERS: headers }).traces;
+    expect(read('authorization=Basic%20abc=, x-team=a b')).toEqual({
+      endpoint: 'http://127.0.0.1:4318',
+      headers: { authorization: 'Basic abc=', 'x-team': 'a b' },
+    });
+    for (const wrong of ['authorization', '=x', 'a=%zz', 'a b=c'])
+      expect(() => read(wrong)).toThrow('OTEL_EXPORTER_OTLP_HEADERS must be a comma-separated list of name=value');
+  });
+
   it('are read as what they are', () => {
     const config = loadConfig({
       API_KEYS: 'alice:s3:cret, bob:x',
@@ -102,7 +112,7 @@ describe('values', () => {
     expect(config.paths).toMatchObject({ data: '/data/x', uploads: '/data/x/uploads', tmp: '/scratch' });
     expect(config.models).toMatchObject({
       executionProviders: ['cuda', 'cpu'],
-      faceConfidence: 0.5,
+      confidence: { face: 0.5, object: undefined },
       mirrors: ['/a', 'https://b/c'],
     });
     expect(config).toMatchObject({ mode: 'sync', healthPort: 9000, worker: { concurrency: 3 } });

@@ -41,7 +41,8 @@ export function notify(text: string, tone: Tone): void {
   if (tone === 'good') fading = setTimeout(() => clearNotice(), 6000);
 }
 
-function clearNotice(): void {
+/** Takes the line away: what it was about is being tried anew. */
+export function clearNotice(): void {
   byId('notice').hidden = true;
 }
 

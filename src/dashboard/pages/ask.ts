@@ -22,7 +22,10 @@ export function ask({ title, text, yes, number }: Question): Promise<number | un
       min: number.min,
       max: number.max,
       required: true,
+      autofocus: true,
     });
+  // No button that submits: Enter means the one that does.
+  const back = h('button', { type: 'button' }, 'Back');
   const dialog = h(
     'dialog',
     { 'aria-labelledby': 'question' },
@@ -35,11 +38,12 @@ export function ask({ title, text, yes, number }: Question): Promise<number | un
       h(
         'p',
         { class: 'buttons' },
-        h('button', { value: 'no', formnovalidate: true }, 'Back'),
-        h('button', { value: 'yes', class: 'primary' }, yes),
+        back,
+        h('button', { value: 'yes', class: 'primary', autofocus: input === undefined }, yes),
       ),
     ),
   ) as HTMLDialogElement;
+  back.addEventListener('click', () => dialog.close());
   document.body.append(dialog);
   dialog.showModal();
   return new Promise((resolve) => {

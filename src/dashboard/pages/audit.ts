@@ -9,7 +9,7 @@ let entries: Entries = [];
 let next: string | null = null;
 let further = false;
 
-const TONES: Record<string, string> = { done: 'success', refused: 'retry', failed: 'failure' };
+const TONES: Record<string, string> = { done: 'success', unchanged: 'retry', unknown: 'retry', failed: 'failure' };
 
 function render(): void {
   const columns = ['When', 'Who', 'What', 'To what', 'Result', 'Detail'];

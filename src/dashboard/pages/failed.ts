@@ -1,9 +1,21 @@
 import type { BulkOutcome } from '../../contract/admin.ts';
-import { isAdmin, keepFresh, notify } from './api.ts';
+import { clearNotice, isAdmin, keepFresh, notify } from './api.ts';
 import { act } from './ask.ts';
 import { byId, h, onPress, show } from './dom.ts';
-import { forForm, NOTHING_YET, readForm, type SearchState, searchForm, searchNote, searchOn } from './search.ts';
+import {
+  forForm,
+  isKeptFresh,
+  NOTHING_YET,
+  readForm,
+  type SearchState,
+  searchForm,
+  searchNote,
+  searchOn,
+} from './search.ts';
 import { taskTable } from './task-table.ts';
+
+/** Ids that one request takes. */
+const MOST_AT_ONCE = 200;
 
 const HIDDEN = ['state', 'label', 'id'];
 const chosen = new Set<string>();
@@ -36,7 +48,7 @@ function render(): void {
     state.tasks.length === 0
       ? h('p', {}, 'No failed task was found.')
       : taskTable(state.tasks, admin ? chosen : undefined),
-    searchNote(state),
+    searchNote(query, state),
   );
 }
 
@@ -51,11 +63,17 @@ async function search(): Promise<void> {
 const tell = (error: unknown) => notify(error instanceof Error ? error.message : String(error), 'bad');
 const again = () => search().catch(tell);
 
-form.addEventListener('submit', (event) => {
-  event.preventDefault();
+/** Takes over what the form says. */
+function takeForm(): void {
+  clearNotice();
   query = readForm(form);
   further = false;
   window.history.replaceState(null, '', query.size === 0 ? '/failed' : `/failed?${query}`);
+}
+
+form.addEventListener('submit', (event) => {
+  event.preventDefault();
+  takeForm();
   void again();
 });
 form.addEventListener('reset', () => setTimeout(() => form.requestSubmit()));
@@ -80,17 +98,31 @@ onPress('all-or-none', () => {
   tick();
 });
 onPress('retry-chosen', () => {
-  const ids = [...chosen].slice(0, 200);
-  void act(
-    { title: `Retry ${ids.length} tasks?`, text: 'Each is queued again as if it were new.', yes: 'Retry' },
+  const ids = [...chosen].slice(0, MOST_AT_ONCE);
+  const others = chosen.size - ids.length;
+  const title = others === 0 ? `Retry ${ids.length} tasks?` : `Retry the first ${ids.length} of ${chosen.size} tasks?`;
+  const rest = others === 0 ? '' : ` One request takes ${MOST_AT_ONCE}; the other ${others} stay chosen.`;
+  void act<BulkOutcome>(
+    { title, text: `Each is queued again as if it were new.${rest}`, yes: 'Retry' },
     '/tasks/retry',
-    () => ({ task_ids: ids }),
-  ).then(again);
+    () => ({
+      task_ids: ids,
+    }),
+  ).then((outcome) => {
+    if (outcome === undefined) return;
+    for (const id of ids) chosen.delete(id);
+    state = { ...state, tasks: state.tasks.filter(({ task_id }) => !ids.includes(task_id)) };
+    if (others === 0) void again();
+    else tick();
+  });
 });
 onPress('retry-all', () => {
-  const filter = Object.fromEntries([...query]);
+  // What is in the form is what is meant, also before anybody has pressed Search.
+  takeForm();
+  void again();
+  const { sort: _order, ...filter } = Object.fromEntries([...query]);
   const text =
-    query.size === 0
+    Object.keys(filter).length === 0
       ? 'Every failed task of both queues is queued again.'
       : 'Every failed task that matches the search above is queued again.';
   void act<BulkOutcome>({ title: 'Retry all that match?', text, yes: 'Retry all' }, '/tasks/retry', () => ({
@@ -124,5 +156,5 @@ onPress('more', () => {
 
 byId('main').replaceChildren(h('h1', {}, 'Failed tasks'), form, h('div', { id: 'results', class: 'wide' }));
 keepFresh(async () => {
-  if (!further) await search();
+  if (!further && isKeptFresh(query, state)) await search();
 }, 4000);

@@ -1,9 +1,10 @@
-import type { History, Overview, QueueView } from '../../contract/admin.ts';
+import type { History, Overview } from '../../contract/admin.ts';
 import { get, isAdmin, keepFresh } from './api.ts';
 import { act } from './ask.ts';
-import { sparkline } from './chart.ts';
 import { byId, h, onPress, show } from './dom.ts';
 import { bytes, duration, number, percent } from './format.ts';
+import { heldBack, queueCard } from './queue-card.ts';
+import { VALUES } from './values.ts';
 
 /** A task that waits longer than this is worth a look, in seconds. */
 const OLD_SECONDS = 120;
@@ -14,12 +15,16 @@ let admin = false;
 let overview: Overview | undefined;
 let history: History | undefined;
 
-function problemsOf({ workers, queues, success_rate }: Overview): string[] {
+function problemsOf({ workers, queues, success_rate, storage }: Overview): string[] {
   const problems: string[] = [];
+  if (storage.up === false) problems.push(storage.reason ?? 'files cannot be read');
   if (workers.lost > 0) problems.push(`${workers.lost} ${workers.lost === 1 ? 'worker is' : 'workers are'} lost`);
-  if (workers.slots === 0) problems.push('no worker takes tasks');
-  for (const { queue, paused, oldest_waiting_s } of queues) {
+  for (const view of queues) {
+    const { queue, paused, oldest_waiting_s, slots } = view;
+    if (slots === 0) problems.push(`no worker takes tasks of ${queue}`);
     if (paused) problems.push(`${queue} is paused`);
+    const most = heldBack(view);
+    if (most !== undefined) problems.push(`${queue} may run only ${most} of ${slots} tasks at a time`);
     if (oldest_waiting_s > OLD_SECONDS)
       problems.push(`a task of ${queue} has waited for ${duration(oldest_waiting_s)}`);
   }
@@ -38,112 +43,38 @@ function tile(name: string, value: string, note: string, bad = false): HTMLEleme
   );
 }
 
-function tiles({ workers, queues, success_rate, redis }: Overview): HTMLElement {
+const STORAGE_WORDS = new Map([
+  [true, 'works'],
+  [false, 'not working'],
+]);
+
+function tiles({ workers, queues, success_rate, redis, storage }: Overview): HTMLElement {
   const oldest = Math.max(...queues.map(({ oldest_waiting_s }) => oldest_waiting_s));
   const waiting = queues.reduce((sum, view) => sum + view.waiting + view.prioritized, 0);
-  const others = [`${workers.busy} busy`];
+  const others: string[] = [];
   if (workers.starting > 0) others.push(`${workers.starting} starting`);
   if (workers.draining > 0) others.push(`${workers.draining} draining`);
-  if (workers.lost > 0) others.push(`${workers.lost} lost`);
   const limit = redis.limit_bytes === null ? '' : ` of ${bytes(redis.limit_bytes)}`;
   return h(
     'section',
     { class: 'tiles', 'aria-label': 'At a glance' },
-    tile('Workers online', number(workers.online), others.join(', '), workers.online === 0 || workers.lost > 0),
+    tile('Workers online', number(workers.online), others.join(', ') || 'all take tasks', workers.online === 0),
+    tile('Workers busy', number(workers.busy), 'at work on a task'),
+    tile('Workers lost', number(workers.lost), 'silent without a farewell', workers.lost > 0),
     tile('Slots busy', `${workers.slots_busy} / ${workers.slots}`, 'detections at a time', workers.slots === 0),
     tile('Waiting', number(waiting), oldest > 0 ? `oldest ${duration(oldest)}` : 'nothing waits', oldest > OLD_SECONDS),
     tile('Success rate', percent(success_rate), `last ${span}`, success_rate !== null && success_rate < GOOD_RATE),
-    tile('Redis', `${redis.latency_ms} ms`, redis.used_bytes === null ? '' : `${bytes(redis.used_bytes)}${limit}`),
-  );
-}
-
-function counts(view: QueueView): HTMLElement {
-  const all: [string, string][] = [
-    ['Waiting', number(view.waiting)],
-    ['Prioritised', number(view.prioritized)],
-    ['Active', number(view.active)],
-    ['Delayed', number(view.delayed)],
-    ['Done a minute', String(view.succeeded_per_minute)],
-    ['Failed a minute', String(view.failed_per_minute)],
-    ['Oldest waiting', duration(view.oldest_waiting_s || null)],
-    ['Results kept', number(view.completed)],
-    ['Failures kept', number(view.failed)],
-    ['Success rate', percent(view.success_rate)],
-  ];
-  return h(
-    'dl',
-    { class: 'facts' },
-    all.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))),
-  );
-}
-
-function times({ totals: { wait, run } }: QueueView): HTMLElement {
-  const row = (name: string, { p50, p95, p99 }: typeof wait) =>
-    h(
-      'tr',
-      {},
-      h('th', { scope: 'row' }, name),
-      [p50, p95, p99].map((value) => h('td', {}, duration(value))),
-    );
-  return h(
-    'table',
-    { class: 'times' },
-    h(
-      'thead',
-      {},
-      h(
-        'tr',
-        {},
-        h('th', {}, ''),
-        ['p50', 'p95', 'p99'].map((name) => h('th', {}, name)),
-      ),
+    tile(
+      'Redis',
+      `${redis.latency_ms < 10 ? redis.latency_ms : Math.round(redis.latency_ms)} ms`,
+      redis.used_bytes === null ? '' : `${bytes(redis.used_bytes)}${limit}`,
     ),
-    h('tbody', {}, row('Wait', wait), row('Run', run)),
-  );
-}
-
-function charts(queue: string): HTMLElement[] {
-  const points = history?.queues.find((entry) => entry.queue === queue)?.points ?? [];
-  if (points.length === 0) return [];
-  return [
-    sparkline(
-      'Done and failed',
-      [
-        { name: 'done', values: points.map(({ succeeded }) => succeeded), kind: 'area' },
-        { name: 'failed', values: points.map(({ failed }) => failed), kind: 'bad' },
-      ],
-      number,
+    tile(
+      'Storage',
+      storage.up === null ? '-' : (STORAGE_WORDS.get(storage.up) ?? '-'),
+      storage.reason ?? 'files can be read',
+      storage.up === false,
     ),
-    sparkline('Waiting', [{ name: 'waiting', values: points.map(({ waiting }) => waiting), kind: 'area' }], number),
-    sparkline(
-      'Run time p95',
-      [{ name: 'run p95', values: points.map(({ run_p95 }) => run_p95), kind: 'line' }],
-      duration,
-    ),
-  ];
-}
-
-function card(view: QueueView): HTMLElement {
-  const verb = view.paused ? 'resume' : 'pause';
-  return h(
-    'section',
-    { class: 'card', 'data-queue': view.queue },
-    h(
-      'h2',
-      {},
-      h('a', { href: `/queue/${view.queue}`, title: 'Show in Bull Board' }, view.queue),
-      view.paused && h('span', { class: 'badge failure' }, 'paused'),
-      admin &&
-        h(
-          'span',
-          { class: 'buttons' },
-          h('button', { 'data-do': verb, 'data-queue': view.queue }, view.paused ? 'Resume' : 'Pause'),
-          h('button', { 'data-do': 'clean', 'data-queue': view.queue }, 'Clean'),
-        ),
-    ),
-    counts(view),
-    times(view),
-    h('div', { class: 'sparks' }, charts(view.queue)),
   );
 }
 
@@ -158,7 +89,7 @@ function render(): void {
       h(
         'h1',
         { class: problems.length === 0 ? 'good' : 'bad', id: 'verdict' },
-        problems.length === 0 ? 'All is well' : `Have a look: ${problems.join('; ')}`,
+        problems.length === 0 ? 'All is well' : `Attention: ${problems.join('; ')}`,
       ),
       h(
         'label',
@@ -167,12 +98,16 @@ function render(): void {
         h(
           'select',
           { id: 'window', 'data-keep': true },
-          ['5m', '1h', '24h'].map((name) => h('option', { value: name, selected: name === span }, name)),
+          VALUES.windows.map((name) => h('option', { value: name, selected: name === span }, name)),
         ),
       ),
     ),
     tiles(overview),
-    h('div', { class: 'queues' }, overview.queues.map(card)),
+    h(
+      'div',
+      { class: 'queues' },
+      overview.queues.map((view) => queueCard(view, history, admin)),
+    ),
   );
 }
 
@@ -204,6 +139,17 @@ for (const verb of ['pause', 'resume'] as const) {
       .catch(() => undefined);
   });
 }
+
+onPress('lift', ({ dataset: { queue = '' } }) => {
+  const question = {
+    title: `Lift the limits of ${queue}?`,
+    text: 'Its global concurrency and its rate limit are taken away: the slots of all its workers are used.',
+    yes: 'Lift',
+  };
+  void act(question, `/queues/${queue}/lift-limits`)
+    .then(refresh)
+    .catch(() => undefined);
+});
 
 onPress('clean', ({ dataset: { queue = '' } }) => {
   const question = {

@@ -1,36 +1,55 @@
 import type { TaskPage, TaskRow } from '../../contract/admin.ts';
 import { get } from './api.ts';
 import { h } from './dom.ts';
+import { VALUES } from './values.ts';
 
 /** A search that finds little goes on by itself so often before it asks. */
 const PAGES_AT_ONCE = 8;
 
-export type SearchState = { tasks: TaskRow[]; searched: number; next: string | null };
+export type SearchState = { tasks: TaskRow[]; searched: number; unreadable: number; next: string | null };
 
-const STATES = ['PENDING', 'PROCESSING', 'RETRY', 'SUCCESS', 'FAILURE', 'REVOKED'];
-const QUEUES = ['face_detection', 'object_detection'];
-const ERROR_CODES = [
-  'UNREADABLE_MEDIA',
-  'MODEL_UNAVAILABLE',
-  'TIMEOUT',
-  'WORKER_LOST',
-  'INTERNAL',
-  'UNSUPPORTED_MEDIA_TYPE',
-];
+const ORDERS = new Map([
+  ['newest', 'newest first'],
+  ['oldest', 'oldest first'],
+  ['longest_run', 'longest run of those looked at'],
+  ['longest_wait', 'longest wait of those looked at'],
+]);
 
-type Field = { name: string; label: string; type?: string; options?: string[]; placeholder?: string };
+/** Orders in which pages are put together here, from the best of each. */
+const RANKS = new Map<string, (row: TaskRow) => number>([
+  ['longest_run', ({ run_s }) => run_s ?? 0],
+  ['longest_wait', ({ wait_s, queued_at }) => wait_s ?? (Date.now() - Date.parse(queued_at)) / 1000],
+]);
+
+const rankOf = (query: URLSearchParams) => RANKS.get(query.get('sort') ?? '');
+
+/** A search that has looked at more tasks than this is not repeated by itself. */
+const MANY = 500;
+
+/** Looking into results, or at many tasks to find a few, costs more than a list: that is not repeated by itself. */
+const isCostly = (query: URLSearchParams, { searched }: SearchState) =>
+  query.has('label') || rankOf(query) !== undefined || searched > MANY;
+
+/** Whether what is shown is to be looked up again by itself. */
+export const isKeptFresh = (query: URLSearchParams, state: SearchState) =>
+  state === NOTHING_YET || !isCostly(query, state);
+
+type Field = { name: string; label: string; type?: string; options?: readonly string[]; placeholder?: string };
 
 const FIELDS: Field[] = [
   { name: 'id', label: 'Task id', placeholder: 'or how it begins' },
-  { name: 'state', label: 'State', options: STATES },
-  { name: 'queue', label: 'Queue', options: QUEUES },
-  { name: 'worker', label: 'Worker', placeholder: 'face_worker_1' },
+  { name: 'state', label: 'State', options: VALUES.states },
+  { name: 'queue', label: 'Queue', options: VALUES.queues },
+  { name: 'worker', label: 'Worker', placeholder: VALUES.exampleWorker },
   { name: 'label', label: 'Label found', placeholder: 'dog' },
-  { name: 'error_code', label: 'Error code', options: ERROR_CODES },
+  { name: 'error_code', label: 'Error code', options: VALUES.errorCodes },
   { name: 'from', label: 'Created from', type: 'datetime-local' },
-  { name: 'to', label: 'to', type: 'datetime-local' },
+  { name: 'to', label: 'Created to', type: 'datetime-local' },
   { name: 'min_run_s', label: 'Ran at least (s)', type: 'number' },
-  { name: 'max_run_s', label: 'at most (s)', type: 'number' },
+  { name: 'max_run_s', label: 'Ran at most (s)', type: 'number' },
+  { name: 'min_wait_s', label: 'Waited at least (s)', type: 'number' },
+  { name: 'max_wait_s', label: 'Waited at most (s)', type: 'number' },
+  { name: 'sort', label: 'Order', options: [...ORDERS.keys()].slice(1) },
 ];
 
 /** @param given what the fields hold at first @param without fields that are left out */
@@ -50,8 +69,8 @@ export function searchForm(given: URLSearchParams, without: readonly string[] = 
     return h(
       'select',
       { name },
-      h('option', { value: '' }, 'any'),
-      all.map((option) => h('option', { value: option, selected: option === value }, option)),
+      h('option', { value: '' }, name === 'sort' ? ORDERS.get('newest') : 'any'),
+      all.map((option) => h('option', { value: option, selected: option === value }, ORDERS.get(option) ?? option)),
     );
   };
   return h(
@@ -104,29 +123,37 @@ export async function searchOn(
   limit = 25,
   more = limit,
 ): Promise<SearchState> {
-  let { tasks, searched, next } = state;
+  let { tasks, searched, unreadable, next } = state;
+  const rank = rankOf(query);
   const wanted = tasks.length + more;
   for (let page = 0; page < PAGES_AT_ONCE; page++) {
     const asked = new URLSearchParams(query);
-    asked.set('limit', String(Math.min(limit, wanted - tasks.length)));
+    asked.set('limit', String(rank === undefined ? Math.min(limit, wanted - tasks.length) : limit));
     if (next !== null) asked.set('cursor', next);
     const found = await get<TaskPage>(`/tasks?${asked}`);
     tasks = [...tasks, ...found.tasks];
     searched += found.searched;
+    unreadable += found.unreadable;
     next = found.next_cursor;
-    if (next === null || tasks.length >= wanted) break;
+    if (next === null || tasks.length >= wanted || rank !== undefined) break;
   }
-  return { tasks, searched, next };
+  if (rank !== undefined) tasks = [...tasks].sort((a, b) => rank(b) - rank(a)).slice(0, Math.max(limit, wanted - more));
+  return { tasks, searched, unreadable, next };
 }
 
-export const NOTHING_YET: SearchState = { tasks: [], searched: 0, next: null };
+export const NOTHING_YET: SearchState = { tasks: [], searched: 0, unreadable: 0, next: null };
 
 /** How far the search has come, with a button to go on where there is more. */
-export function searchNote({ tasks, searched, next }: SearchState): HTMLElement {
+export function searchNote(query: URLSearchParams, state: SearchState): HTMLElement {
+  const { tasks, searched, unreadable, next } = state;
   return h(
     'p',
     { class: 'hint', id: 'searched' },
     `${tasks.length} shown of ${searched.toLocaleString()} looked at. `,
+    unreadable === 0
+      ? ''
+      : h('strong', {}, `${unreadable.toLocaleString()} could not be read: the key to their results is missing here. `),
+    isKeptFresh(query, state) ? '' : 'Press Search for news: this is not repeated by itself. ',
     next === null ? 'That is all.' : h('button', { 'data-do': 'more' }, 'Search on'),
   );
 }

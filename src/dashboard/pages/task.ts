@@ -5,10 +5,11 @@ import { byId, h, onPress, show } from './dom.ts';
 import { bytes, duration, moment } from './format.ts';
 import { preview } from './preview.ts';
 import { badge, workerLink } from './task-table.ts';
+import { VALUES } from './values.ts';
 
 const id = decodeURIComponent(location.pathname.split('/')[2] ?? '');
 const path = `/tasks/${encodeURIComponent(id)}`;
-const ENDED = ['SUCCESS', 'FAILURE', 'REVOKED'];
+const ENDED: readonly string[] = VALUES.finishedStates;
 
 let admin = false;
 
@@ -23,7 +24,7 @@ function buttons({ task, priority }: TaskDetail): HTMLElement[] {
   return all;
 }
 
-function facts({ task, media, owner, request_id, file, priority }: TaskDetail): HTMLElement {
+function facts({ task, media, owner, request_id, file, priority, queued_at }: TaskDetail): HTMLElement {
   const started = task.started_at === undefined ? null : Date.parse(task.started_at);
   const ended = task.finished_at === undefined ? null : Date.parse(task.finished_at);
   const all: [string, HTMLElement | string][] = [
@@ -32,7 +33,7 @@ function facts({ task, media, owner, request_id, file, priority }: TaskDetail): 
     ['Position', task.position === undefined ? '-' : String(task.position)],
     ['Priority', priority === null ? '-' : String(priority)],
     ['Attempts', String(task.attempts)],
-    ['Wait', duration(started === null ? null : (started - Date.parse(task.created_at)) / 1000)],
+    ['Wait', duration(started === null ? null : Math.max(0, started - Date.parse(queued_at)) / 1000)],
     ['Run', duration(started === null || ended === null ? null : (ended - started) / 1000)],
     ['File', file === null ? '-' : `${file.mime}, ${file.width} x ${file.height}, ${bytes(file.bytes)}`],
     ['API key', owner ?? '-'],
@@ -73,6 +74,38 @@ function timeline({ timeline: entries }: TaskDetail): HTMLElement {
     );
   });
   return h('section', { class: 'card' }, h('h2', {}, 'Timeline'), h('ol', { class: 'timeline' }, rows));
+}
+
+function unreadable({ task: { unreadable: why } }: TaskDetail): HTMLElement | string {
+  if (why === undefined) return '';
+  return h(
+    'section',
+    { class: 'card', id: 'unreadable' },
+    h('h2', {}, 'Not readable here'),
+    h('p', {}, h('code', {}, why.error_code), ` ${why.message}`),
+    h(
+      'p',
+      { class: 'hint' },
+      'State, times and worker are right. RESULT_ENCRYPTION_KEY needs the key it was written with.',
+    ),
+  );
+}
+
+function options({ task }: TaskDetail): HTMLElement {
+  return h(
+    'section',
+    { class: 'card' },
+    h('h2', {}, 'Options'),
+    task.options === null
+      ? h('p', {}, 'They cannot be read.')
+      : h(
+          'dl',
+          { class: 'facts' },
+          Object.entries(task.options).map(([key, value]) =>
+            h('div', {}, h('dt', {}, key), h('dd', {}, String(value))),
+          ),
+        ),
+  );
 }
 
 const json = (value: unknown) => JSON.stringify(value, null, 1);
@@ -118,19 +151,11 @@ async function refresh(): Promise<void> {
     ),
     progress(detail),
     facts(detail),
+    unreadable(detail),
     failure(detail),
     preview(detail),
     timeline(detail),
-    h(
-      'section',
-      { class: 'card' },
-      h('h2', {}, 'Options'),
-      h(
-        'dl',
-        { class: 'facts' },
-        Object.entries(task.options).map(([key, value]) => h('div', {}, h('dt', {}, key), h('dd', {}, String(value)))),
-      ),
-    ),
+    options(detail),
     task.result === undefined
       ? ''
       : h(

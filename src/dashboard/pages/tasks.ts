@@ -1,6 +1,15 @@
-import { isAdmin, keepFresh, notify } from './api.ts';
+import { clearNotice, isAdmin, keepFresh, notify } from './api.ts';
 import { byId, h, onPress, show } from './dom.ts';
-import { forForm, NOTHING_YET, readForm, type SearchState, searchForm, searchNote, searchOn } from './search.ts';
+import {
+  forForm,
+  isKeptFresh,
+  NOTHING_YET,
+  readForm,
+  type SearchState,
+  searchForm,
+  searchNote,
+  searchOn,
+} from './search.ts';
 import { taskTable } from './task-table.ts';
 
 let query = new URLSearchParams(location.search);
@@ -14,7 +23,7 @@ function render(): void {
   show(
     byId('results'),
     state.tasks.length === 0 ? h('p', {}, 'No such task was found.') : taskTable(state.tasks),
-    searchNote(state),
+    searchNote(query, state),
   );
 }
 
@@ -28,6 +37,7 @@ const tell = (error: unknown) => notify(error instanceof Error ? error.message :
 
 form.addEventListener('submit', (event) => {
   event.preventDefault();
+  clearNotice();
   query = readForm(form);
   further = false;
   window.history.replaceState(null, '', query.size === 0 ? '/tasks' : `/tasks?${query}`);
@@ -45,6 +55,5 @@ onPress('more', () => {
 
 byId('main').replaceChildren(h('h1', {}, 'Tasks'), form, h('div', { id: 'results', class: 'wide' }));
 keepFresh(async () => {
-  // Looking into results costs more than a look at a list: such a search is not repeated by itself.
-  if (!further && (!query.has('label') || state === NOTHING_YET)) await search();
+  if (!further && isKeptFresh(query, state)) await search();
 }, 4000);

@@ -9,7 +9,8 @@ const name = decodeURIComponent(location.pathname.split('/')[2] ?? '');
 const path = `/workers/${encodeURIComponent(name)}`;
 
 let admin = false;
-let detail: { worker: WorkerView; recent: TaskRow[] } | undefined;
+let worker: WorkerView | undefined;
+let recent: TaskRow[] | undefined;
 let log: LogTail | undefined;
 
 function facts(worker: WorkerView): HTMLElement {
@@ -70,7 +71,13 @@ function logView(): HTMLElement {
   if (!log.available) return h('p', {}, log.reason ?? '');
   return h(
     'div',
-    { class: 'log', tabindex: 0 },
+    {
+      class: 'log',
+      tabindex: 0,
+      role: 'log',
+      'aria-live': 'off',
+      'aria-label': `The last lines of the log of ${name}`,
+    },
     log.lines.map(({ time, level, message, task_id, more }) =>
       h(
         'div',
@@ -90,9 +97,22 @@ function logView(): HTMLElement {
   );
 }
 
+/** A log that somebody has scrolled away from its end stays where it is. */
+function showLog(): void {
+  const before = document.querySelector('.log');
+  const follows = before === null || before.scrollHeight - before.scrollTop - before.clientHeight < 30;
+  show(byId('log'), logView());
+  const after = document.querySelector('.log');
+  if (follows && after !== null) after.scrollTop = after.scrollHeight;
+}
+
+function recentView(): HTMLElement {
+  if (recent === undefined) return h('p', {}, 'Looking...');
+  return recent.length === 0 ? h('p', {}, 'None among those that ended last.') : taskTable(recent);
+}
+
 function render(): void {
-  if (detail === undefined) return;
-  const { worker, recent } = detail;
+  if (worker === undefined) return;
   show(
     byId('main'),
     h('h1', {}, worker.name, ' ', badge(worker.state), admin && h('span', { class: 'buttons' }, workerButtons(worker))),
@@ -103,22 +123,31 @@ function render(): void {
       'section',
       { class: 'card' },
       h('h2', {}, 'Recent tasks'),
-      recent.length === 0 ? h('p', {}, 'None among those that ended last.') : taskTable(recent),
+      recentView(),
       h('p', {}, h('a', { href: `/tasks?worker=${encodeURIComponent(worker.name)}` }, 'All of its tasks')),
     ),
-    h('section', { class: 'card' }, h('h2', {}, 'Log'), logView()),
+    // Filled for itself, as often as it is read.
+    h('section', { class: 'card' }, h('h2', {}, 'Log'), h('div', { id: 'log', 'data-keep': true })),
   );
+  showLog();
 }
 
 async function refresh(): Promise<void> {
   admin = await isAdmin();
-  detail = await get<{ worker: WorkerView; recent: TaskRow[] }>(path);
+  const { workers } = await get<{ workers: WorkerView[] }>('/workers');
+  // One that is not there is told in the words of its own address.
+  worker = workers.find((one) => one.name === name) ?? (await get<{ worker: WorkerView }>(path)).worker;
   render();
 }
 
 document.title = `${name} - Recognize`;
 listenToWorkerButtons(refresh);
 keepFresh(refresh);
+// Looking for the tasks of one worker among those of all costs more than the rest of the page.
+keepFresh(async () => {
+  ({ recent } = await get<{ recent: TaskRow[] }>(path));
+  render();
+}, 15_000);
 keepFresh(async () => {
   log = await get<LogTail>(`${path}/log?lines=60`);
   render();

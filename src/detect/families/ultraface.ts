@@ -35,14 +35,9 @@ export async function create(model: ReadyModel, settings: DetectorSettings): Pro
       for (let box = 0; wanted && box * BACKGROUND_AND_FACE < scores.data.length; box++) {
         const score = scores.data[box * BACKGROUND_AND_FACE + 1] as number;
         if (!(score >= options.confidence)) continue;
-        const [x1, y1, x2, y2] = boxes.data.subarray(box * 4, box * 4 + 4) as unknown as [
-          number,
-          number,
-          number,
-          number,
-        ];
-        const { width, height } = input;
-        addBox(list, frame, x1 * width, y1 * height, x2 * width, y2 * height, score, 0, box);
+        const x = (side: number) => (boxes.data[box * 4 + side] as number) * input.width;
+        const y = (side: number) => (boxes.data[box * 4 + side] as number) * input.height;
+        addBox(list, frame, x(0), y(1), x(2), y(3), score, 0, box);
       }
       const detections = suppress(list, options.nms, options.maxDetections).map((index) =>
         detectionAt(list, index, frame, model.labels),

@@ -38,14 +38,18 @@ function addCentred(
   addBox(list, reading.frame, left, top, left + width, top + height, score, classId, row);
 }
 
+/** The best class of each box, kept for the next picture. */
+let best = { score: new Float32Array(0), classId: new Int32Array(0) };
+
 /**
  * [1, 4 + classes, boxes]: centre and size in pixels of the input, then class scores (YOLOv8, v9, 11, 12).
  * Goes class by class, as the scores lie in memory.
  */
 export function readChannelsFirst(list: BoxList, { data, dims }: NetworkOutput, reading: Reading): void {
   const boxes = dims[2] ?? 0;
-  const bestScore = new Float32Array(boxes);
-  const bestClass = new Int32Array(boxes).fill(-1);
+  if (best.score.length < boxes) best = { score: new Float32Array(boxes), classId: new Int32Array(boxes) };
+  const { score: bestScore, classId: bestClass } = best;
+  bestClass.fill(-1, 0, boxes);
   for (let classId = 0; classId < reading.classes; classId++) {
     const start = (4 + classId) * boxes;
     for (let box = 0; box < boxes; box++) {
@@ -80,18 +84,18 @@ export function readRows(
     const at = box * columns;
     const objectness = withObjectness ? (data[at + 4] as number) : 1;
     if (!(objectness >= reading.confidence)) continue;
-    let best = -1;
+    let bestClass = -1;
     let bestScore = Number.NEGATIVE_INFINITY;
     for (let classId = 0; classId < reading.classes; classId++) {
       const score = data[at + firstClass + classId] as number;
       if (score > bestScore) {
         bestScore = score;
-        best = classId;
+        bestClass = classId;
       }
     }
     const score = objectness * bestScore;
     if (!(score >= reading.confidence)) continue;
-    addCentred(list, reading, data, at, 1, score, best, box);
+    addCentred(list, reading, data, at, 1, score, bestClass, box);
   }
 }
 

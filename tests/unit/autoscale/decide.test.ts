@@ -51,6 +51,31 @@ describe('a decision', () => {
     expect(wanted(0, IDLE)).toBe(1);
   });
 
+  it('adds none that the global concurrency of the queue would keep idle, and says so', () => {
+    const held = { ...CROWDED, limit: { concurrency: 4, slots: 4 } };
+    expect(decide(policy(), 'UTC', 2, held, undefined, NOON)).toMatchObject({
+      workers: 2,
+      held: "the queue's global concurrency of 4 is the limit: 4 slots are online",
+    });
+    expect(wanted(2, { ...held, limit: { concurrency: 5, slots: 4 } })).toBe(4);
+    // Minimums hold, and rules take away as ever.
+    expect(wanted(1, held, { rules: policy({ min: 2 }) })).toBe(2);
+    expect(wanted(3, { ...IDLE, limit: { concurrency: 1, slots: 4 } })).toBe(2);
+  });
+
+  it('adds none to a queue that is paused, and says so', () => {
+    const held = { ...CROWDED, paused: true };
+    expect(decide(policy(), 'UTC', 2, held, undefined, NOON)).toMatchObject({
+      workers: 2,
+      reason: undefined,
+      held: 'the queue is paused',
+    });
+    expect(wanted(2, { ...CROWDED, paused: false })).toBe(4);
+    // Minimums hold, and rules take away as ever.
+    expect(wanted(1, held, { rules: policy({ min: 2 }) })).toBe(2);
+    expect(wanted(3, { ...IDLE, paused: true })).toBe(2);
+  });
+
   it('waits for the cool-down, longer before it removes than before it adds', () => {
     expect(wanted(1, CROWDED, { changed: 59 })).toBe(1);
     expect(wanted(1, CROWDED, { changed: 60 })).toBe(3);

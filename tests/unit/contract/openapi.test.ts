@@ -142,7 +142,7 @@ test('options have their types and ranges, as form fields and as query parameter
     schema: { type: 'array', items: { type: 'string' } },
   });
   expect(Object.keys(form?.properties ?? {}).sort()).toEqual(
-    [...Object.keys(OPTION_SCHEMAS), 'classes', 'file'].sort(),
+    [...Object.keys(OPTION_SCHEMAS), 'classes', 'file', 'wait'].sort(),
   );
   expect(form?.required).toEqual(['file']);
 });

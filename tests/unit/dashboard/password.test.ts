@@ -38,6 +38,14 @@ test('no password matches the stand-in for unknown names', async () => {
   expect(await verifyPassword('', unmatchableHash())).toBe(false);
 });
 
+test('the stand-in costs as much as the hash that it stands beside', async () => {
+  const like = parsed(FROM_PYTHON);
+  const standIn = unmatchableHash(like);
+  expect(standIn).toMatchObject({ cost: 1024, blockSize: 8, parallelization: 1 });
+  expect(standIn.hash).toHaveLength(like.hash.length);
+  expect(await verifyPassword('correct horse', standIn)).toBe(false);
+});
+
 test.each([
   ['plain text', 'geheim'],
   ['another scheme', '$2b$10$abcdefghijklmnopqrstuv'],

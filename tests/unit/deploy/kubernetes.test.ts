@@ -45,6 +45,8 @@ function typeErrors(objects: Manifest[]): string {
   return spawnSync(tsc, [...options, join(folder, 'objects.ts')], { encoding: 'utf8', cwd: folder }).stdout;
 }
 
+const toolPath = (tool: string) => spawnSync('which', [tool], { encoding: 'utf8' }).stdout.trim();
+
 describe.each(OVERLAYS)('deploy/k8s/overlays/%s', (overlay) => {
   const byKustomize = mergeByKustomize(resolve(FOLDER, 'overlays', overlay));
   if (byKustomize !== undefined) {
@@ -75,8 +77,7 @@ describe.each(OVERLAYS)('deploy/k8s/overlays/%s', (overlay) => {
     for (const workload of deployments(overlay)) {
       for (const { env = [] } of containersOf(workload)) {
         const names = [...Object.keys(settings), ...env.map(({ name }) => name)];
-        const known = [...ENVIRONMENT_NAMES, 'RECOGNIZE_REFUSE_WEAK_SECRETS'];
-        expect(names.filter((name) => !known.includes(name))).toEqual([]);
+        expect(names.filter((name) => !ENVIRONMENT_NAMES.includes(name))).toEqual([]);
         const plain = Object.fromEntries(
           env.flatMap(({ name, value }) => (value === undefined ? [] : [[name, value]])),
         );
@@ -97,14 +98,13 @@ describe.each(OVERLAYS)('deploy/k8s/overlays/%s', (overlay) => {
     const example = readFileSync(resolve(FOLDER, 'secrets.example.yaml'), 'utf8');
     const { metadata, stringData } = parse(example) as Manifest & { stringData: Record<string, string> };
     const optional = /^ {2}# Optional: (.*)$/m.exec(example)?.[1]?.split(', ') ?? [];
-    for (const workload of workloads(overlay)) {
-      for (const { env = [] } of containersOf(workload)) {
-        for (const { valueFrom } of env) {
-          if (valueFrom === undefined) continue;
-          expect(valueFrom.secretKeyRef.name).toBe(metadata.name);
-          expect([...Object.keys(stringData), ...optional]).toContain(valueFrom.secretKeyRef.key);
-        }
-      }
+    const taken = workloads(overlay)
+      .flatMap(containersOf)
+      .flatMap(({ env = [] }) => env.flatMap(({ valueFrom }) => valueFrom?.secretKeyRef ?? []));
+    expect(taken.length).toBeGreaterThan(0);
+    for (const { name, key } of taken) {
+      expect(name).toBe(metadata.name);
+      expect([...Object.keys(stringData), ...optional]).toContain(key);
     }
   });
 
@@ -115,8 +115,27 @@ describe.each(OVERLAYS)('deploy/k8s/overlays/%s', (overlay) => {
     expect(main).toContain('web | dashboard | ');
     for (const { image, command } of deployments(overlay).flatMap(containersOf)) {
       expect(image).toMatch(/^registry\.example\.org\/recognize-(web|worker):\d+\.\d+\.\d+$/);
-      expect([undefined, 'node scripts/models.ts pull']).toContain(command?.join(' '));
+      expect([undefined, 'node scripts/models.ts pull']).toContain(command?.slice(0, 3).join(' '));
     }
+  });
+
+  it('fetches the same models into every pod, by name, and those that are asked for among them', () => {
+    const { models } = parse(readFileSync(resolve(ROOT, 'models/manifest.json'), 'utf8')) as {
+      models: { name: string; task: string }[];
+    };
+    const fetched = deployments(overlay).flatMap(({ spec }) => spec.template.spec.initContainers ?? []);
+    expect(fetched).toHaveLength(3);
+    const names = fetched.map(({ command = [] }) => command.slice(3));
+    const [first = []] = names;
+    // Only what is named fails the pull where it is missing.
+    expect(first.length).toBeGreaterThan(0);
+    expect(names).toEqual([first, first, first]);
+    const { data } = named<Manifest & { data: Record<string, string> }>(overlay, 'ConfigMap', 'recognize-settings');
+    for (const kind of ['face', 'object']) {
+      const ofKind = models.filter(({ name, task }) => task === kind && first.includes(name));
+      expect(ofKind.map(({ name }) => name)).toContain(data[`${kind.toUpperCase()}_MODEL`]);
+    }
+    expect(models.map(({ name }) => name)).toEqual(expect.arrayContaining(first));
   });
 
   it('asks for health where it is answered', () => {
@@ -219,6 +238,75 @@ describe.each(OVERLAYS)('deploy/k8s/overlays/%s', (overlay) => {
       expect(wanted).toEqual(claims);
     }
   });
+});
+
+it('gives Redis the memory that its maxmemory needs', () => {
+  const redis = containersOf(named<Workload>('small', 'StatefulSet', 'recognize-redis'))[0];
+  const maxBytes = Number(/--maxmemory (\d+)mb/.exec(redis?.command?.join(' ') ?? '')?.[1]) * 2 ** 20;
+  const bytes = (text = '') => Number(/^(\d+)Gi$/.exec(text)?.[1]) * 2 ** 30;
+  expect(bytes(redis?.resources.requests.memory)).toBeGreaterThan(1.25 * maxBytes);
+  expect(bytes(redis?.resources.limits.memory)).toBeGreaterThan(2 * maxBytes);
+});
+
+it('mounts the authority of a managed Redis where there is one, and starts without', () => {
+  for (const { spec } of deployments('large')) {
+    const { volumes, containers } = spec.template.spec;
+    expect(volumes).toContainEqual({ name: 'redis-ca', secret: { secretName: 'recognize-redis-ca', optional: true } });
+    expect(containers[0].volumeMounts).toContainEqual({
+      name: 'redis-ca',
+      mountPath: '/etc/recognize/redis-ca',
+      readOnly: true,
+    });
+  }
+  const { data } = named<Manifest & { data: object }>('large', 'ConfigMap', 'recognize-settings');
+  expect(data).not.toHaveProperty('REDIS_CA_FILE');
+});
+
+describe.each([
+  [
+    'small',
+    containersOf(named<Workload>('small', 'StatefulSet', 'recognize-redis'))[0]?.command ?? [],
+    'REDISCLI_AUTH',
+  ],
+  ['Compose', ['sh', resolve(ROOT, 'deploy/compose/redis/start-redis.sh')], 'REDIS_PASSWORD'],
+])('the Redis of %s', (_, [program = '', ...words], variable) => {
+  const example = parse(readFileSync(resolve(FOLDER, 'secrets.example.yaml'), 'utf8')) as {
+    stringData: Record<string, string>;
+  };
+
+  it.each([
+    [example.stringData.REDIS_PASSWORD, 'shorter than 12 characters'],
+    ['abc123', 'shorter than 12 characters'],
+    ['aaaaaaaaaaaa', 'one of those that are tried first'],
+    ['password1234', 'one of those that are tried first'],
+    ['ChangeMe-2026', 'one of those that are tried first'],
+    ['change_me_change_me', 'one of those that are tried first'],
+    ['recognize-redis', 'one of those that are tried first'],
+    ['1234567890123', 'one of those that are tried first'],
+  ])('does not start with the password %s', (password, problem) => {
+    // Nothing but what the check itself needs: what goes through would start a Redis.
+    const bin = tempDir('bin');
+    for (const tool of ['sh', 'grep']) symlinkSync(toolPath(tool), join(bin, tool));
+    const env = { PATH: bin, [variable]: password };
+    const { status, stderr } = spawnSync(program, words, { encoding: 'utf8', env });
+    expect(status).toBe(78);
+    expect(stderr).toMatch(new RegExp(`^Wrong setting: REDIS_PASSWORD .*is ${problem}\\..*\n$`));
+  });
+});
+
+it('lets web and workers reach a collector of traces, in a namespace that is marked, and nobody else there', () => {
+  const { spec } = named<Manifest & { spec: object }>('small', 'NetworkPolicy', 'recognize-to-collector');
+  expect(spec).toMatchObject({
+    policyTypes: ['Egress'],
+    egress: [
+      {
+        to: [{ namespaceSelector: { matchLabels: { 'recognize-collector': 'true' } } }],
+        ports: [{ protocol: 'TCP', port: 4318 }],
+      },
+    ],
+  });
+  expect(JSON.stringify(spec)).toMatch(/recognize-web.*recognize-face-worker.*recognize-object-worker/);
+  expect(JSON.stringify(spec)).not.toMatch(/dashboard|redis/);
 });
 
 it('types refuse a field that is misspelt', () => {

@@ -1,5 +1,5 @@
-import ort from 'onnxruntime-node';
 import type { Frame, Size } from '../../../src/detect/detector.ts';
+import { ort } from '../../../src/detect/onnx-runtime.ts';
 
 /** Plain second versions of what the detectors do, written for being read and not for speed. */
 

@@ -7,9 +7,11 @@ import { createDetector } from '../../../src/detect/registry.ts';
 import { addModel } from '../../../src/models/add.ts';
 import { createCatalog } from '../../../src/models/catalog.ts';
 import { type Manifest, readManifest } from '../../../src/models/manifest.ts';
+import { iou } from '../../support/boxes.ts';
+import { GOOD_PERSON } from '../../support/pictures.ts';
 import { requireShared, sharedPath } from '../../support/shared.ts';
 import { tempDir } from '../../support/temp.ts';
-import { detectIn, MANIFEST_PATH, optionsOf, overlap, plainFrame, SETTINGS } from './pictures.ts';
+import { detectIn, MANIFEST_PATH, optionsOf, plainFrame, SETTINGS } from './pictures.ts';
 
 type Kept = { input: number; kept_after_nms: { label: string; score: number; xyxy: number[] }[] };
 
@@ -136,7 +138,7 @@ describe.skipIf(!requireShared())('models of one’s own', { timeout: 60_000 }, 
     expect(dog.map(({ label }) => label)).toEqual(expect.arrayContaining(['dog', 'bicycle']));
     const person = await detectIn(detector, sharedPath('data/bad/image/good.jpg'), optionsOf(model));
     expect(person.map(({ label }) => label)).toEqual(['person']);
-    expect(person[0] && overlap(person[0], { x: 17, y: 49, width: 275, height: 233 })).toBeGreaterThan(0.8);
+    expect(person[0] && iou(person[0], GOOD_PERSON)).toBeGreaterThan(0.8);
     await detector.close();
   });
 

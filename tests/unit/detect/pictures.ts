@@ -72,15 +72,6 @@ export async function detectIn(detector: Detector, path: string, options: Detect
   }));
 }
 
-type Rectangle = { x: number; y: number; width: number; height: number };
-
-export function overlap(a: Rectangle, b: Rectangle): number {
-  const width = Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x);
-  const height = Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y);
-  if (width <= 0 || height <= 0) return 0;
-  return (width * height) / (a.width * a.height + b.width * b.height - width * height);
-}
-
 /** What every detection must be: finite, inside the frame, with an area and a label. */
 export function soundIn(frame: Size, { x, y, width, height, confidence, label }: Detection): boolean {
   const inside = x >= 0 && y >= 0 && width > 0 && height > 0;

@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { TransientError } from '../../../src/errors.ts';
-import { annotatedType, annotateImage } from '../../../src/media/annotate.ts';
+import { annotateImage } from '../../../src/media/annotate.ts';
 import type { BoxToDraw } from '../../../src/media/boxes-to-draw.ts';
 import { GLYPH_ADVANCE, GLYPH_HEIGHT, GLYPH_WIDTH, glyphOf } from '../../../src/media/font.ts';
+import { annotatedType } from '../../../src/media/media-types.ts';
 import { requireShared, sharedPath } from '../../support/shared.ts';
 import { tempDir } from '../../support/temp.ts';
 import { badPictures } from './bad-pictures.ts';
@@ -168,6 +169,18 @@ describe('what is drawn', () => {
     const picture = await annotate(plainPng(width, height), 'image/png', [face(0, 0, width, height)]);
     expect(picture.at(0, 0)).toEqual(GREEN);
     expect(picture.at(width - 1, height - 1)).toEqual(GREEN);
+  });
+
+  test('a copy that no JPEG could be is reduced, with its boxes', async () => {
+    const path = join(folder, 'long.tiff');
+    const data = Buffer.alloc(131_000 * 40 * 3, GREY);
+    await sharp(data, { raw: { width: 131_000, height: 40, channels: 3 } })
+      .tiff({ compression: 'lzw' })
+      .toFile(path);
+    const picture = await annotate(path, 'image/tiff', [face(100_000, 0, 10_000, 40, '')]);
+    expect([picture.width, picture.height]).toEqual([65_500, 20]);
+    const isGreen = (x: number) => Math.abs((picture.at(x, 10)[1] ?? 0) - 0xdd) < 24;
+    expect([49_990, 50_001, 52_500, 54_997, 55_010].map(isGreen)).toEqual([false, true, false, true, false]);
   });
 
   test('a label that is too long is cut at the edge of the picture', async () => {

@@ -3,21 +3,10 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { CagedProgramError, runCaged, spawnCaged } from '../../../src/media/cage.ts';
-import { waitFor } from '../../support/wait-for.ts';
+import { untilGone } from '../../support/processes.ts';
 
 const limits = { timeoutMs: 10_000 };
 const output = (bytes: Uint8Array) => Buffer.from(bytes).toString();
-
-async function isGone(pid: number): Promise<boolean> {
-  return waitFor('the end of a process', () => {
-    try {
-      process.kill(pid, 0);
-      return false;
-    } catch {
-      return true;
-    }
-  });
-}
 
 /** Starts a shell that tells its process id and then waits far longer than any test. */
 async function startSleeper(options: Parameters<typeof spawnCaged>[2]) {
@@ -68,7 +57,7 @@ test('an abort kills it and is the reason', async () => {
   const reason = new Error('cancelled');
   controller.abort(reason);
   await expect(caged.ended).rejects.toBe(reason);
-  expect(await isGone(pid)).toBe(true);
+  await untilGone(pid);
 });
 
 test('an abort beforehand starts nothing', () => {
@@ -79,7 +68,7 @@ test('an abort beforehand starts nothing', () => {
 test('the time limit kills it', async () => {
   const { caged, pid } = await startSleeper({ timeoutMs: 300 });
   await expect(caged.ended).rejects.toMatchObject({ code: 'TIMEOUT' });
-  expect(await isGone(pid)).toBe(true);
+  await untilGone(pid);
 });
 
 test('it runs below normal priority', async () => {
@@ -87,7 +76,7 @@ test('it runs below normal priority', async () => {
   expect(getPriority(pid)).toBe(10);
   caged.kill(new Error('enough'));
   await expect(caged.ended).rejects.toThrow('enough');
-  expect(await isGone(pid)).toBe(true);
+  await untilGone(pid);
 });
 
 test('it dies with the process that started it', async () => {
@@ -100,7 +89,7 @@ test('it dies with the process that started it', async () => {
   const pid = Number(await text(parent.stdout));
   expect(pid).toBeGreaterThan(1);
   await parent.ended;
-  expect(await isGone(pid)).toBe(true);
+  await untilGone(pid);
 });
 
 test('a finished run leaves no timer behind', async () => {

@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest';
-import { annotatedType, IMAGE_MIMES, imageExtension, isImageMime, mimeOfName } from '../../../src/media/media-types.ts';
+import { annotatedType, imageExtension, isImageMime, mimeOfName } from '../../../src/media/media-types.ts';
 
 test('every picture type has an extension that leads back to it', () => {
-  expect(IMAGE_MIMES).toHaveLength(7);
-  for (const mime of IMAGE_MIMES) expect(mimeOfName(`x.${imageExtension(mime)}`)).toBe(mime);
+  const mimes = ['jpeg', 'png', 'webp', 'gif', 'tiff', 'avif', 'bmp']
+    .map((name) => `image/${name}`)
+    .filter(isImageMime);
+  expect(mimes).toHaveLength(7);
+  for (const mime of mimes) expect(mimeOfName(`x.${imageExtension(mime)}`)).toBe(mime);
 });
 
 test('names that the service never makes have no type', () => {

@@ -1,8 +1,9 @@
-import { writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { AppError, TransientError } from '../../../src/errors.ts';
+import { readJpegSize } from '../../../src/media/jpeg-header.ts';
 import { type ImageHeader, probeImage } from '../../../src/media/probe-image.ts';
 import { requireShared, sharedPath } from '../../support/shared.ts';
 import { tempDir } from '../../support/temp.ts';
@@ -36,6 +37,31 @@ function animatedWebp(width: number, height: number): Buffer {
     chunk('RIFF', [...Buffer.from('WEBP'), ...canvas, ...chunk('ANIM', [0, 0, 0, 0, 0, 0]), ...frame, ...frame]),
   );
 }
+
+const JPEG_FOLDERS = ['faces/images', 'coco/images', 'samples', 'bad/image'];
+
+test.skipIf(!requireShared())('the first bytes of a JPEG tell the size that libvips finds in all of it', async () => {
+  let compared = 0;
+  let told = 0;
+  for (const folder of JPEG_FOLDERS.map((name) => sharedPath(`data/${name}`))) {
+    for (const name of readdirSync(folder).filter((file) => file.endsWith('.jpg'))) {
+      const content = readFileSync(join(folder, name));
+      if (content.length === 0) continue;
+      const header = await sharp(content, { limitInputPixels: false })
+        .metadata()
+        .catch(() => undefined);
+      if (header?.format !== 'jpeg' || header.width * header.height > limits.pixels) continue;
+      const path = join(folder, name);
+      const found = await probeImage(path, content.subarray(0, 64 * 1024), content.length, limits);
+      const { width, height } = header.autoOrient;
+      expect(found, name).toMatchObject({ width, height });
+      if (readJpegSize(content.subarray(0, 64 * 1024)) !== undefined) told++;
+      compared++;
+    }
+  }
+  expect(compared).toBeGreaterThan(100);
+  expect(told).toBeGreaterThan(compared / 2);
+});
 
 describe.skipIf(!requireShared())('awkward pictures', () => {
   test.each(badPictures())('$file: $expect', async (picture) => {

@@ -1,12 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { Worker } from 'node:worker_threads';
 import { expect, test } from 'vitest';
 import { spawnCaged } from '../../../src/media/cage.ts';
 import { LEASH } from '../../../src/media/leash.ts';
-import { isRunning } from '../../support/ffmpeg.ts';
-import { waitFor } from '../../support/wait-for.ts';
+import { ownChild } from '../../support/child.ts';
+import { isGone, untilGone } from '../../support/processes.ts';
 
 const CAGE = JSON.stringify(new URL('../../../src/media/cage.ts', import.meta.url).href);
 
@@ -17,11 +17,16 @@ const startSleeper = (tell: string) => `
   caged.stdout.once('data', (chunk) => ${tell});
 `;
 
-const isGone = (pid: number) => waitFor('the end of a process', () => !isRunning(pid));
-
-async function firstNumber(child: ChildProcess): Promise<number> {
-  const [chunk] = (await once(child.stdout as NodeJS.ReadableStream & NodeJS.EventEmitter, 'data')) as [Buffer];
-  return Number(chunk.toString());
+/** Kills a process that runs `script` and so starts a program whose id it tells; that program is to end with it. */
+async function expectToDieWith(script: string): Promise<void> {
+  const parent = ownChild(
+    spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] }),
+  );
+  const [chunk] = (await once(parent.stdout, 'data')) as [Buffer];
+  const pid = Number(chunk.toString());
+  expect(isGone(pid)).toBe(false);
+  parent.kill('SIGKILL');
+  await untilGone(pid);
 }
 
 test('this system can tie programs to whoever started them', () => {
@@ -29,30 +34,16 @@ test('this system can tie programs to whoever started them', () => {
 });
 
 test.skipIf(LEASH.length === 0)('kill -9 of the process that started it ends a program', async () => {
-  const script = startSleeper('process.stdout.write(chunk)');
-  const parent = spawn(process.execPath, ['--input-type=module', '-e', script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const pid = await firstNumber(parent);
-  expect(isRunning(pid)).toBe(true);
-  parent.kill('SIGKILL');
-  expect(await isGone(pid)).toBe(true);
+  await expectToDieWith(startSleeper('process.stdout.write(chunk)'));
 });
 
 test.skipIf(LEASH.length === 0)('kill -9 also ends what a thread has started', async () => {
   const inThread = `${startSleeper('parentPort.postMessage(chunk.toString())')} import { parentPort } from 'node:worker_threads';`;
-  const script = `
+  await expectToDieWith(`
     import { Worker } from 'node:worker_threads';
     new Worker(new URL('data:text/javascript,${encodeURIComponent(inThread).replaceAll("'", '%27')}'))
       .once('message', (pid) => process.stdout.write(pid));
-  `;
-  const parent = spawn(process.execPath, ['--input-type=module', '-e', script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const pid = await firstNumber(parent);
-  expect(isRunning(pid)).toBe(true);
-  parent.kill('SIGKILL');
-  expect(await isGone(pid)).toBe(true);
+  `);
 });
 
 test.skipIf(LEASH.length === 0)('the end of the thread that started it ends a program', async () => {
@@ -60,7 +51,7 @@ test.skipIf(LEASH.length === 0)('the end of the thread that started it ends a pr
   const worker = new Worker(new URL(`data:text/javascript,${encodeURIComponent(script)}`));
   const [pid] = (await once(worker, 'message')) as [string];
   await worker.terminate();
-  expect(await isGone(Number(pid))).toBe(true);
+  await untilGone(Number(pid));
 });
 
 test('a program can be fed, and reports beside its output', async () => {

@@ -29,7 +29,7 @@ test.each([
   ['video/mpeg', 'mpeg', hex('000001ba44000400')],
   ['image/gif', 'gif', latin1('GIF89a\x40\x01')],
   ['video/mp2t', 'mpegts', transportStream(188, 0, 6)],
-  ['video/mp2t', 'mpegts', transportStream(188, 0, 1)],
+  ['video/mp2t', 'mpegts', transportStream(188, 0, 2)],
   ['video/mp2t', 'mpegts', transportStream(192, 4, 6)],
 ])('%s is read by the demuxer %s', (mime, demuxer, head) => {
   expect(videoContainerOf(head)).toEqual({ mime, demuxer });
@@ -51,6 +51,7 @@ test.each([
   ['raw H.264', hex('0000000167640028')],
   ['Matroska without a document type', hex('1a45dfa3a3428681014200')],
   ['one sync byte of a transport stream', Buffer.from([0x47, 0x40])],
+  ['a long text that begins like a packet', latin1('Good morning. '.repeat(20))],
   ['a transport stream that loses its step', Buffer.concat([transportStream(188, 0, 2), Buffer.alloc(188 * 4, 1)])],
 ])('%s is no video', (_, head) => {
   expect(videoContainerOf(head)).toBeUndefined();

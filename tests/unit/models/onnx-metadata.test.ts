@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import ort from 'onnxruntime-node';
+import type { InferenceSession } from 'onnxruntime-node';
 import { describe, expect, it } from 'vitest';
+import { ort } from '../../../src/detect/onnx-runtime.ts';
 import { describeOnnx, OnnxFormatError } from '../../../src/models/onnx-metadata.ts';
 import { requireShared, sharedPath } from '../../support/shared.ts';
 
@@ -103,7 +104,7 @@ describe.skipIf(!requireShared())('describeOnnx on real files', () => {
     const path = sharedPath(file);
     const { inputs, outputs } = describeOnnx(readFileSync(path));
     const session = await ort.InferenceSession.create(path, { intraOpNumThreads: 1, logSeverityLevel: 3 });
-    const seen = (values: readonly ort.InferenceSession.ValueMetadata[]) =>
+    const seen = (values: readonly InferenceSession.ValueMetadata[]) =>
       values.map((one) => (one.isTensor ? { name: one.name, type: one.type, shape: one.shape } : one));
     expect(inputs).toEqual(seen(session.inputMetadata));
     // The runtime works out sizes that the file leaves free.

@@ -58,6 +58,14 @@ it('starts a process again that ended by itself', async () => {
   expect(identifyProcess(Number(pids()[1]))).toBeDefined();
 });
 
+it('starts a process at once that ends because it was told to start anew, as often as that is', async () => {
+  const { process: service, pids } = run('reportReady(); setTimeout(() => process.exit(75), 50);');
+  await service.ready;
+  // With the pauses after crashes the sixth run would begin after 15 seconds.
+  await waitFor('six runs', () => pids().length >= 6, { timeoutMs: 10_000 });
+  expect(new Set(pids()).size).toBe(pids().length);
+});
+
 it('tries a crash at the first start again', async () => {
   const { process: service, pids } = run(
     "if (!existsSync('tried')) { writeFileSync('tried', ''); process.exit(1); } setInterval(() => {}, 1000); reportReady();",

@@ -11,6 +11,7 @@ export type ImageLimits = {
   signal?: AbortSignal | undefined;
 };
 
+/** How long decoding may take where nobody says. */
 export const DEFAULT_TIMEOUT_MS = 60_000;
 
 /** The time limit as sharp takes it: whole seconds, an hour at most. */
@@ -18,16 +19,19 @@ export function timeoutSeconds({ timeoutMs = DEFAULT_TIMEOUT_MS }: ImageLimits):
   return Math.min(3600, Math.max(1, Math.ceil(timeoutMs / 1000)));
 }
 
+/** @param message for the client, without a path */
 export function unreadable(message: string, cause?: unknown): AppError {
   return new AppError('UNREADABLE_MEDIA', message, { cause });
 }
 
+/** UNREADABLE_MEDIA with both numbers. */
 export function tooManyPixels(size: { width: number; height: number }, limit: number): AppError {
   return unreadable(
     `The picture is too large: ${size.width} x ${size.height} pixels, while this server reads at most ${limit} pixels.`,
   );
 }
 
+/** Whether this process can read the file. */
 export async function isReachable(path: string): Promise<boolean> {
   try {
     await access(path, constants.R_OK);

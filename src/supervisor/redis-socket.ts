@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { lstat, mkdir } from 'node:fs/promises';
+import { lstat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { StartError } from '../errors.ts';
+import { makeFolder } from '../make-folder.ts';
 
 /** Systems take 104 to 108 bytes; some room for the terminating zero and a margin. */
 const LONGEST_SOCKET_PATH = 100;
@@ -19,7 +20,7 @@ export async function socketPathFor(folder: string): Promise<string> {
   if (Buffer.byteLength(inside) <= LONGEST_SOCKET_PATH) return inside;
   const digest = createHash('sha256').update(folder).digest('hex').slice(0, 16);
   const apart = join(tmpdir(), `recognize-${digest}`);
-  await mkdir(apart, { recursive: true, mode: 0o700 });
+  makeFolder(apart, 0o700);
   const found = await lstat(apart);
   const foreign = process.getuid !== undefined && found.uid !== process.getuid();
   if (!found.isDirectory() || (found.mode & 0o077) !== 0 || foreign) {

@@ -1,0 +1,2 @@
+/** Times in results have two decimals. */
+export const roundedMs = (ms: number): number => Math.round(ms * 100) / 100;
