@@ -13,7 +13,7 @@ type Reply<Answered> = { outcome: Answered } | { error: string };
 /** Starts `script`; it gets `message` events and answers `{outcome}` or `{error}`, one at a time. */
 export function startChild<Asked extends object, Answered>(
   script: string,
-  options: Pick<ForkOptions, 'execArgv' | 'env'> = {},
+  options: Pick<ForkOptions, 'execPath' | 'execArgv' | 'env'> = {},
 ): Child<Asked, Answered> {
   const child = fork(script, { ...options, serialization: 'advanced' });
   const { pid } = child;

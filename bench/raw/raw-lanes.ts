@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import process from 'node:process';
 import type { Kind } from '../../src/contract/kinds.ts';
+import { BATCH } from '../../src/lanes/batch-class.ts';
 import { LANE_ENVIRONMENT, LANE_NODE_OPTIONS } from '../../src/lanes/lane-memory.ts';
 import type { ReadyModel } from '../../src/models/catalog.ts';
 import { startChild } from '../child.ts';
@@ -23,7 +24,13 @@ export async function startRawLanes(
   pictures: PictureSet,
 ): Promise<RawLanes> {
   const script = resolve(import.meta.dirname, 'raw-lane.ts');
-  const options = { execArgv: [...LANE_NODE_OPTIONS], env: { ...process.env, ...LANE_ENVIRONMENT } };
+  // Started as the service starts its own.
+  const [execPath = process.execPath, ...batch] = [...BATCH, process.execPath];
+  const options = {
+    execPath,
+    execArgv: [...batch, ...LANE_NODE_OPTIONS],
+    env: { ...process.env, ...LANE_ENVIRONMENT },
+  };
   const children = Array.from({ length: count }, () => startChild<RawOrder, RawOutcome>(script, options));
   const close = async () => {
     await Promise.all(children.map((child) => child.close()));

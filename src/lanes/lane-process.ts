@@ -6,6 +6,7 @@ import type { RunningProgress } from '../contract/running-progress.ts';
 import { LaneLostError, TransientError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { LEASH } from '../media/leash.ts';
+import { BATCH } from './batch-class.ts';
 import { compiledCodeEnvironment } from './compiled-code.ts';
 import { LANE_ENVIRONMENT, LANE_NODE_OPTIONS } from './lane-memory.ts';
 import { type LaneAnswer, LaneMessage, type LaneOrder, type LaneSettings, type LaneTask } from './protocol.ts';
@@ -69,7 +70,7 @@ function bindToThisProcess({ compiledCode }: LaneSettings): Pick<ForkOptions, 'e
   if (setpriv === undefined) return { execArgv: [...LANE_NODE_OPTIONS] };
   const environment = { ...LANE_ENVIRONMENT, ...compiledCodeEnvironment(compiledCode) };
   const given = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
-  return { execPath: setpriv, execArgv: [...bind, 'env', ...given, process.execPath, ...LANE_NODE_OPTIONS] };
+  return { execPath: setpriv, execArgv: [...bind, ...BATCH, 'env', ...given, process.execPath, ...LANE_NODE_OPTIONS] };
 }
 
 type Work = {

@@ -1,24 +1,18 @@
-import { spawn } from 'node:child_process';
+import process from 'node:process';
 import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
+import { canStart } from '../can-start.ts';
 
-const SETPRIV = ['setpriv', '--pdeathsig', 'KILL', '--'];
+const COMMAND = 'setpriv';
+const ARGS = ['--pdeathsig', 'KILL', '--'];
 /** Under this name a thread learns what its parent has found out. */
 const FOUND = 'recognize.leash';
-
-/** Whether setpriv is there and knows parent-death signals; BusyBox's does not. */
-function canLeash(): Promise<boolean> {
-  if (process.platform !== 'linux') return Promise.resolve(false);
-  return new Promise((resolve) => {
-    const trial = spawn('setpriv', [...SETPRIV.slice(1), 'true'], { stdio: 'ignore' });
-    trial.once('error', () => resolve(false));
-    trial.once('close', (code) => resolve(code === 0));
-  });
-}
 
 async function findLeash(): Promise<readonly string[]> {
   const found = getEnvironmentData(FOUND);
   if (Array.isArray(found)) return found as string[];
-  const leash = (await canLeash()) ? SETPRIV : [];
+  // BusyBox has a setpriv that knows no parent-death signals.
+  const works = process.platform === 'linux' && (await canStart(COMMAND, [...ARGS, 'true']));
+  const leash = works ? [COMMAND, ...ARGS] : [];
   setEnvironmentData(FOUND, leash);
   return leash;
 }

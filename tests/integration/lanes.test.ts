@@ -8,6 +8,7 @@ import { pino } from 'pino';
 import sharp from 'sharp';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { LaneLostError, TransientError } from '../../src/errors.ts';
+import { BATCH } from '../../src/lanes/batch-class.ts';
 import { createLanes, type Lanes } from '../../src/lanes/lanes.ts';
 import type { LaneTask, PictureTask } from '../../src/lanes/protocol.ts';
 import { ownChild } from '../support/child.ts';
@@ -19,6 +20,9 @@ import { pullModels } from '../support/web.ts';
 
 const DOG = sharedPath('data/samples/dog.jpg');
 const log = pino({ level: 'silent' });
+/** `man 7 sched`, and the 41st field of `/proc/<pid>/stat`. */
+const SCHED_BATCH = 3;
+const policyOf = (pid: number) => Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ')[38]);
 const never = new AbortController().signal;
 
 describe.skipIf(!requireShared())('detection processes', () => {
@@ -90,6 +94,7 @@ describe.skipIf(!requireShared())('detection processes', () => {
     const pids = await pidsOf(lanes);
     expect(new Set(pids).size).toBe(2);
     for (const pid of pids) expect(readFileSync(`/proc/${pid}/cmdline`, 'utf8')).toContain('lane');
+    if (BATCH.length > 0) for (const pid of pids) expect(policyOf(pid)).toBe(SCHED_BATCH);
     expect(await labels(lanes)).toContain('dog');
     expect(await pidsOf(lanes)).toEqual(pids);
   });
