@@ -46,6 +46,7 @@ const Environment = z.object({
   STORAGE_URL: storageUrl,
   S3_ENDPOINT: httpUrl,
   S3_FORCE_PATH_STYLE: z.preprocess(blankIsUnset, z.stringbool().optional()),
+  S3_EXPIRY_RULE: flag(false),
   AWS_REGION: text,
   AWS_DEFAULT_REGION: text,
   AWS_ACCESS_KEY_ID: text,
@@ -171,6 +172,11 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
   ) {
     throw new StartError('Wrong setting: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY go together; set both or none.');
   }
+  if (env.S3_EXPIRY_RULE && !env.STORAGE_URL?.prefix) {
+    throw new StartError(
+      'Wrong setting: S3_EXPIRY_RULE needs a STORAGE_URL like s3://bucket/prefix: the rule removes all that lies below the prefix.',
+    );
+  }
   const machine = readMachineLimits();
   const choice = chooseSlots(machine, env.WORKER_CONCURRENCY);
   if (env.AUTOSCALE_FILE !== undefined && !existsSync(env.AUTOSCALE_FILE)) {
@@ -209,6 +215,7 @@ export function loadConfig(environment: NodeJS.ProcessEnv = process.env) {
       logs: resolve(env.LOG_DIR),
     },
     bucket: env.STORAGE_URL === undefined ? undefined : { ...env.STORAGE_URL, ...bucketAccess(env) },
+    expiryRule: env.S3_EXPIRY_RULE,
     encryptionKeys: env.RESULT_ENCRYPTION_KEY,
     traces:
       env.OTEL_EXPORTER_OTLP_ENDPOINT === undefined

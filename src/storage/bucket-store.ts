@@ -18,6 +18,7 @@ import { Upload } from '@aws-sdk/lib-storage';
 import pLimit from 'p-limit';
 import { StorageError } from '../errors.ts';
 import { statusOf } from './bucket-client.ts';
+import { keepExpiryRule } from './bucket-lifecycle.ts';
 import { nameOfKey, parseName } from './names.ts';
 import type { ObjectInfo, ObjectStore } from './object-store.ts';
 import { unlessSilent } from './unless-silent.ts';
@@ -236,6 +237,10 @@ export function openBucketStore(client: S3Client, bucket: string, prefix: string
       }
       return removed;
     },
+    expireAfter: (seconds) =>
+      ask('setting its expiry rule', undefined, 0, (abortSignal) =>
+        keepExpiryRule(client, bucket, prefix, seconds, abortSignal),
+      ),
     close: () => client.destroy(),
   };
 }

@@ -117,6 +117,7 @@ export function openFolderStore(folder: string): ObjectStore {
       ),
     sweepParts: (olderThanSeconds) =>
       orStorageError('the folder cannot be looked through', sweepFolder(folder, olderThanSeconds)),
+    expireAfter: async () => undefined,
     close: () => undefined,
   };
 }

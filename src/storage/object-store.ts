@@ -1,6 +1,9 @@
 /** What is known of a stored object. */
 export type ObjectInfo = { bytes: number; modifiedAt: Date };
 
+/** By which the store itself removes objects so many days after they were written. */
+export type ExpiryRule = { days: number; isNew: boolean };
+
 /**
  * A flat store of objects by key: a local folder or a bucket. An object is there whole or not at all.
  *
@@ -29,6 +32,11 @@ export type ObjectStore = {
   checkReadable(): Promise<boolean>;
   /** Removes what is left of writes that broke off so long ago. Returns how many. */
   sweepParts(olderThanSeconds: number): Promise<number>;
+  /**
+   * Sees to it that the store itself removes objects, some days after so many seconds: a second line for when nobody here
+   * does. Undefined where the store cannot.
+   */
+  expireAfter(seconds: number): Promise<ExpiryRule | undefined>;
   /** Ends its connections. */
   close(): void;
 };

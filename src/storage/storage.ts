@@ -52,6 +52,7 @@ export type Storage = Pick<Workspace, 'temporaryPath' | 'discard' | 'discardOf' 
   removeAll(name: string): Promise<void>;
   /** @throws where nothing can be written */
   checkWritable(): Promise<void>;
+  expireAfter: ObjectStore['expireAfter'];
   stored(): AsyncGenerator<StoredInfo>;
   /** Removes what was being written and nobody has written to for so long. Returns how many. */
   sweepTemporary(olderThanSeconds: number): Promise<number>;
@@ -167,6 +168,7 @@ function composeStorage(store: ObjectStore, workspace: Workspace, keyring: Keyri
     async sweepTemporary(olderThanSeconds) {
       return (await workspace.sweep(olderThanSeconds)) + (await store.sweepParts(olderThanSeconds));
     },
+    expireAfter: store.expireAfter,
     close: () => store.close(),
   };
 }

@@ -68,6 +68,12 @@ const storageNotReady = (cause: unknown) =>
 export async function runWeb(config: Config, log: Logger): Promise<RunningWeb> {
   const keyring = createKeyring(config.encryptionKeys);
   const storage = await openStorage(storageSettings(config), keyring, log);
+  if (config.expiryRule) {
+    storage.expireAfter(config.ttl.uploadSeconds).then(
+      (rule) => log.info(rule ?? {}, 'the bucket has a rule that removes old files'),
+      (error: unknown) => log.warn({ err: error }, 'the bucket takes no rule that removes old files; going on without'),
+    );
+  }
   const storageWatch = watchStorage(async () => {
     await storage.checkWritable();
     return true;

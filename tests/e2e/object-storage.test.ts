@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ImageResult } from '../../src/contract/results.ts';
 import { getTask, post, submit, taskIn } from '../support/api.ts';
+import { type LifecycleStore, startLifecycleStore } from '../support/lifecycle-store.ts';
 import { goodPicture, sharedFile } from '../support/pictures.ts';
 import { startBucket, type TestBucket } from '../support/s3.ts';
 import { makeHome, runToEnd, type Service, startService } from '../support/service.ts';
@@ -12,12 +13,16 @@ import { waitFor } from '../support/wait-for.ts';
 
 describe.skipIf(!requireShared())('the whole service with object storage and a key', () => {
   let bucket: TestBucket;
+  let store: LifecycleStore;
   let service: Service;
   let temporary: string;
   beforeAll(async () => {
     bucket = await startBucket();
+    store = await startLifecycleStore(bucket.endpoint);
     const home = await makeHome({
       ...bucket.env,
+      S3_ENDPOINT: store.endpoint,
+      S3_EXPIRY_RULE: 'true',
       RESULT_ENCRYPTION_KEY: `k1:${randomBytes(32).toString('base64')}`,
       WORKER_CONCURRENCY: '1',
     });
@@ -27,7 +32,14 @@ describe.skipIf(!requireShared())('the whole service with object storage and a k
   });
   afterAll(async () => {
     await service?.stop();
+    await store?.stop();
     await bucket?.stop();
+  });
+
+  it('has the store itself remove files in the end', async () => {
+    await waitFor('the rule', () => store.rules() !== undefined);
+    expect(store.rules()).toContain('<Prefix>files/</Prefix>');
+    expect(store.rules()).toContain('<Expiration><Days>8</Days></Expiration>');
   });
 
   it('keeps files in the bucket alone, encrypted', async () => {
@@ -57,7 +69,11 @@ describe.skipIf(!requireShared())('the whole service with object storage and a k
   });
 
   it.each(['web', 'worker:face'] as const)('%s does not start with a bucket that is not there', async (role) => {
-    const { code, output } = await runToEnd(service.home, { STORAGE_URL: 's3://nobody-made-it', PORT: '0' }, role);
+    const { code, output } = await runToEnd(
+      service.home,
+      { STORAGE_URL: 's3://nobody-made-it/files', PORT: '0' },
+      role,
+    );
     expect(code).toBe(78);
     expect(output.trim().split('\n').at(-1)).toBe(
       'STORAGE_URL names the bucket nobody-made-it, which does not exist. Make it, or name another.',

@@ -171,6 +171,7 @@ describe('a wrong value', () => {
     ['STORAGE_URL', 's3://B'],
     ['S3_ENDPOINT', 'minio:9000'],
     ['S3_FORCE_PATH_STYLE', 'perhaps'],
+    ['S3_EXPIRY_RULE', 'true'],
     ['RESULT_ENCRYPTION_KEY', 'a:b'],
     ['RESULT_ENCRYPTION_KEY', `k:${Buffer.alloc(31).toString('base64')}`],
     ['RESULT_ENCRYPTION_KEY', `a b:${Buffer.alloc(32).toString('base64')}`],
@@ -178,6 +179,13 @@ describe('a wrong value', () => {
   ])('%s=%s is refused with a sentence that names it', (name, value) => {
     expect(() => loadConfig({ [name]: value })).toThrow(StartError);
     expect(() => loadConfig({ [name]: value })).toThrow(new RegExp(`^Wrong setting: ${name} [a-z].*\\.$`));
+  });
+
+  it.each(['s3://bucket', 's3://bucket/'])('no rule of expiry for all of %s', (url) => {
+    expect(() => loadConfig({ STORAGE_URL: url, S3_EXPIRY_RULE: 'true' })).toThrow(
+      /^Wrong setting: S3_EXPIRY_RULE needs/,
+    );
+    expect(loadConfig({ STORAGE_URL: 's3://bucket/files', S3_EXPIRY_RULE: 'true' }).expiryRule).toBe(true);
   });
 
   it('is named beside every other', () => {
