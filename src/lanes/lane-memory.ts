@@ -2,7 +2,7 @@
  * Node's options for a detection process. It keeps little in JavaScript (about 10 MB), but every picture leaves 1 to 2 MB
  * outside of it, which count as growth: by V8's own measure it would collect garbage at every eighth picture.
  */
-export const LANE_NODE_OPTIONS: readonly string[] = ['--max-semi-space-size=4', '--heap-growing-percent=400'];
+export const LANE_NODE_OPTIONS: readonly string[] = ['--max-semi-space-size=4', '--heap-growing-percent=250'];
 
 const MIB = 1024 * 1024;
 
