@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { QUEUE_NAMES } from '../contract/kinds.ts';
 import type { Logger } from '../log.ts';
@@ -12,6 +13,9 @@ import type { Storage } from '../storage/storage.ts';
 
 const SWEEP_EVERY_MS = 60_000;
 
+/** How long a sweep may take to come to an end when the process stops, in ms. */
+const STOP_LIMIT_MS = 500;
+
 type SweepOptions = {
   resultTtlSeconds: number;
   uploadTtlSeconds: number;
@@ -24,10 +28,12 @@ async function sweepFiles(
   storage: Storage,
   redis: Redis | undefined,
   { uploadTtlSeconds, abandonedSeconds }: Pick<SweepOptions, 'uploadTtlSeconds' | 'abandonedSeconds'>,
+  stopping: AbortSignal,
 ): Promise<number> {
   let removed = 0;
   let last: string | undefined;
   for await (const { name, ageSeconds } of storage.stored()) {
+    if (stopping.aborted) return removed;
     const base = parseName(name)?.base;
     if (base === undefined || ageSeconds < uploadTtlSeconds || base === last || (await isFileNeeded(redis, base)))
       continue;
@@ -60,6 +66,7 @@ export function startSweeper(
     (error: unknown) => log.warn({ err: error }, 'temporary files could not be looked through'),
   );
   let filesSweptAt = Number.NEGATIVE_INFINITY;
+  const stopping = new AbortController();
 
   /** Listing takes time, or money: one look every so often does for all web processes. */
   async function isTimeForFiles(): Promise<boolean> {
@@ -83,7 +90,7 @@ export function startSweeper(
       for (const owner of [null, ...owners]) await sweepIndex(redis, owner, options.resultTtlSeconds);
     }
     if (!(await isTimeForFiles())) return;
-    const removed = await sweepFiles(storage, shared?.redis, options);
+    const removed = await sweepFiles(storage, shared?.redis, options, stopping.signal);
     if (removed > 0) log.info({ removed }, 'expired files removed');
   }
 
@@ -101,7 +108,9 @@ export function startSweeper(
   return {
     async stop() {
       clearInterval(timer);
-      await running;
+      stopping.abort();
+      // A store that does not answer is not waited for.
+      await Promise.race([running, sleep(STOP_LIMIT_MS, undefined, { ref: false })]);
     },
   };
 }

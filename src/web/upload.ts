@@ -12,6 +12,9 @@ const HEAD_BYTES = 64 * 1024;
 /** Bytes that are written to the disk at a time. */
 const BATCH_BYTES = 1024 * 1024;
 
+/** Pieces in which they may have come: each takes some 200 bytes of memory, be it of a single byte. */
+const BATCH_PIECES = 1024;
+
 /** Bytes that may wait for the disk before the client is slowed down; with less, reading stops at every chunk. */
 const READ_AHEAD_BYTES = 256 * 1024;
 
@@ -66,7 +69,7 @@ async function receive({ stream }: StoredPart, path: string, limitBytes: number)
       stream.on('data', (chunk: Buffer) => {
         if (opening === undefined) file().catch(reject);
         take(chunk);
-        if (batched < BATCH_BYTES) return;
+        if (batched < BATCH_BYTES && batch.length < BATCH_PIECES) return;
         stream.pause();
         writeBatch().then(() => stream.resume(), reject);
       });
@@ -88,12 +91,22 @@ async function receive({ stream }: StoredPart, path: string, limitBytes: number)
 }
 
 /** What is done with the file of one request; `refuse` removes it. */
-type Reception = { path: string; onReceiving(now: boolean): void; refuse(error: unknown): Promise<void> };
+type Reception = {
+  path: string;
+  isRefused(): boolean;
+  onReceiving(now: boolean): void;
+  refuse(error: unknown): Promise<void>;
+};
 
 function multerStorage(storage: Storage, limitBytes: number, reception: Reception): multer.StorageEngine {
-  const { path, onReceiving, refuse } = reception;
+  const { path, isRefused, onReceiving, refuse } = reception;
   return {
     async _handleFile(request, file, done) {
+      if (isRefused()) {
+        file.stream.resume();
+        done(new Error('the form is refused'));
+        return;
+      }
       onReceiving(true);
       try {
         const upload = await receive(file, path, limitBytes);
@@ -198,7 +211,7 @@ export function uploadReader(
         receiving = now;
         checkBytes();
       };
-      const engine = multerStorage(storage, limitBytes, { path, onReceiving, refuse });
+      const engine = multerStorage(storage, limitBytes, { path, isRefused: () => refused, onReceiving, refuse });
       multer({ storage: engine, ...options }).single('file')(request, response, (error: unknown) => {
         if (error) void refuse(error);
         else if (!refused) resolve();

@@ -129,6 +129,27 @@ describe.skipIf(!requireShared())('broken requests', () => {
     expectRefused(await connection.answer(), 413, 'FILE_TOO_LARGE');
   });
 
+  it('a file that comes after the refusal is not kept', async () => {
+    const connection = open();
+    await connection.write(requestHead('face/image', { 'Transfer-Encoding': 'chunked' }));
+    await sendStubbornly(connection, '', chunk(oneMiB), 101);
+    expectRefused(await connection.answer(), 413, 'FILE_TOO_LARGE');
+    await connection.write(bytes(chunk(bytes('\r\n', FILE_PART, file, BODY_END)), '0\r\n\r\n'));
+    await sleep(300);
+    expect(temporary()).toEqual([]);
+    expect(stored()).toEqual(before);
+  });
+
+  it('a file that comes byte by byte is taken', async () => {
+    const connection = open();
+    await connection.write(requestHead('face/image', { 'Transfer-Encoding': 'chunked' }));
+    const bodyBytes = bytes(FILE_PART, file, BODY_END);
+    await connection.write(bytes(...Array.from(bodyBytes, (byte) => chunk(Buffer.of(byte))), '0\r\n\r\n'));
+    const answer = await connection.answer();
+    expect(answer.status).toBe(202);
+    accepted.push(String(envelopeOf(answer).data.task_id));
+  });
+
   it.each(BROKEN_REQUESTS)('as the manifest lists them: $what', async ({ what, status, error_code }) => {
     const answer = await SENDERS[what]?.();
     if (answer === undefined) throw new Error(`No sender for "${what}".`);
