@@ -97,33 +97,38 @@ export function createTaskActions(redis: Redis, queues: Queues, lookup: TaskLook
     return outcomeOf(tally, false);
   }
 
-  /** Failed tasks for which the filter holds, the oldest first, and whether that are all. */
-  async function failedBefore(filter: TaskFilter, before: number, until: number) {
+  /** Failed tasks for which the filter holds, the oldest first, and where to go on; no cursor where that are all. */
+  async function failedBefore(filter: TaskFilter, before: number, until: number, from?: string) {
     const enoughAt = performance.now() + (until - performance.now()) / 3;
     const taskIds: string[] = [];
-    let cursor: string | undefined;
+    let cursor = from;
     do {
       const search = { ...filter, state: 'FAILURE', sort: 'oldest', limit: PAGE } as const;
       const page = await searchTasks(redis, lookup, cursor === undefined ? search : { ...search, cursor });
       for (const { task_id, finished_at } of page.tasks)
         if (finished_at !== null && Date.parse(finished_at) < before) taskIds.push(task_id);
-      if (page.next_cursor === null) return { taskIds, all: true };
+      if (page.next_cursor === null) return { taskIds, cursor: undefined };
       cursor = page.next_cursor;
       // A search for few among many goes on until it has found one, so that asking again leads somewhere.
     } while (performance.now() < (taskIds.length > 0 ? enoughAt : until) && taskIds.length < AT_ONCE);
-    return { taskIds, all: false };
+    return { taskIds, cursor };
   }
 
   async function retryMatching(filter: TaskFilter, before = Date.now()): Promise<Retries> {
     const until = performance.now() + TIME_LIMIT_MS;
-    // All are looked for before the first moves, so that none that fails again at once is met twice.
-    const { taskIds, all } = await failedBefore(filter, before, until);
     const tally = newTally();
-    for (const taskId of taskIds) {
-      if (performance.now() > until) break;
-      await tryAgain(taskId, tally);
+    let found = await failedBefore(filter, before, until);
+    for (;;) {
+      // All are looked for before the first moves, so that none that fails again at once is met twice.
+      for (const taskId of found.taskIds) {
+        if (performance.now() > until) return outcomeOf(tally, true);
+        await tryAgain(taskId, tally);
+      }
+      // Behind a thousand that cannot be queued again there may be others; asking again would only lead to the same.
+      const isStuck = tally.taskIds.length === 0 && found.cursor !== undefined && performance.now() < until;
+      if (!isStuck) return outcomeOf(tally, found.cursor !== undefined);
+      found = await failedBefore(filter, before, until, found.cursor);
     }
-    return outcomeOf(tally, !all || tally.tried < taskIds.length);
   }
 
   async function changePriority(taskId: string, priority: number): Promise<ActionOutcome> {

@@ -72,7 +72,8 @@ export function planSearch({ states, queues, worker, from, to, order }: Wanted):
     case 'SUCCESS':
       return to === undefined ? [each(KEYS.completed, byTime, ended)] : index;
     case 'FAILURE':
-      return to === undefined ? [each(KEYS.failed, byTime, ended)] : index;
+      // From the oldest on the index leads through all that went well.
+      return to === undefined || order === 'oldest' ? [each(KEYS.failed, byTime, ended)] : index;
     default:
       return index;
   }

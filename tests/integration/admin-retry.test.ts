@@ -7,9 +7,10 @@ import { loadConfig } from '../../src/config.ts';
 import type { AuditList, BulkOutcome, TaskDetail, TaskPage } from '../../src/contract/admin.ts';
 import { queuePriority } from '../../src/contract/options.ts';
 import { type RunningDashboard, runDashboard } from '../../src/dashboard/run-dashboard.ts';
-import { KEYS, PREFIX } from '../../src/queue/keys.ts';
+import { KEYS, PREFIX, taskMember } from '../../src/queue/keys.ts';
 import { readScaling } from '../../src/queue/metrics.ts';
 import { openQueues, type Queues } from '../../src/queue/queues.ts';
+import { createKeyring } from '../../src/sealing/keyring.ts';
 import { askDashboard } from '../support/dashboard-client.ts';
 import { startRedis, type TestRedis } from '../support/redis.ts';
 import { tempDir } from '../support/temp.ts';
@@ -83,14 +84,14 @@ const data = {
 };
 
 /** So many tasks of an hour ago that have failed. */
-async function failed(count: number, attempts = 1): Promise<string[]> {
+async function failed(count: number, attempts = 1, into = queues, others = 0): Promise<string[]> {
   const ids = Array.from({ length: count }, () => randomUUID());
   const priority = queuePriority(5, false);
   const timestamp = Date.now() - HOUR_MS;
-  await queues.face.addBulk(
+  await into.face.addBulk(
     ids.map((jobId) => ({ name: 'image', data, opts: { jobId, attempts, priority, timestamp } })),
   );
-  await waitFor('all to fail', async () => (await queues.face.getJobCounts('failed')).failed === count, {
+  await waitFor('all to fail', async () => (await queues.face.getJobCounts('failed')).failed === count + others, {
     timeoutMs: 30_000,
   });
   return ids;
@@ -101,16 +102,25 @@ const ask = async <T>(path: string) => (await askDashboard<T>(dashboard.url, `/a
 
 test('tasks that fail again at once are each queued again once, and counted once', async () => {
   const ids = await failed(COUNT);
-  const began = performance.now();
-  const { data: outcome } = await act<BulkOutcome>('/tasks/retry', { filter: { error_code: 'UNREADABLE_MEDIA' } });
-  expect(outcome).toMatchObject({ applied: true, count: COUNT, skipped: 0, unreadable: 0, more: false });
-  expect(performance.now() - began).toBeLessThan(2500);
+  // A busy machine needs more than one request.
+  const order = { filter: { error_code: 'UNREADABLE_MEDIA' }, failed_before: new Date().toISOString() };
+  await sleep(5);
+  const counts: number[] = [];
+  let more = true;
+  while (more) {
+    const began = performance.now();
+    const { data: outcome } = await act<BulkOutcome>('/tasks/retry', order);
+    expect(performance.now() - began).toBeLessThan(2500);
+    expect(outcome).toMatchObject({ applied: true, skipped: 0, unreadable: 0 });
+    counts.push(outcome.count);
+    more = outcome.more;
+  }
+  expect(counts.reduce((sum, count) => sum + count)).toBe(COUNT);
   await waitFor('all to fail again', async () => (await queues.face.getJobCounts('failed')).failed === COUNT);
   expect(ids.map((id) => runs.get(id))).toEqual(ids.map(() => 2));
-  const entry = logged.find(({ taskIds }) => taskIds !== undefined);
-  expect(entry?.taskIds?.toSorted()).toEqual(ids.toSorted());
+  expect(logged.flatMap(({ taskIds = [] }) => taskIds).toSorted()).toEqual(ids.toSorted());
   const { entries } = await ask<AuditList>('/audit?limit=1');
-  expect(entries[0]).toMatchObject({ action: 'retry tasks', detail: `${COUNT} tasks queued again.` });
+  expect(entries[0]).toMatchObject({ action: 'retry tasks', detail: `${counts.at(-1)} tasks queued again.` });
 });
 
 test('what failed after a time is left out, however often one asks', async () => {
@@ -122,6 +132,29 @@ test('what failed after a time is left out, however often one asks', async () =>
   await waitFor('all to fail again', async () => (await queues.face.getJobCounts('failed')).failed === 3);
   expect((await again()).data).toMatchObject({ applied: false, count: 0, skipped: 0, more: false });
   expect((await act('/tasks/retry', { filter: {}, failed_before: 'yesterday' })).code).toBe('INVALID_OPTION');
+});
+
+test('of those made up to a time the failed ones are found, whatever else there is', async () => {
+  await failed(3);
+  const to = new Date(Date.now() - HOUR_MS / 2).toISOString();
+  // As of tasks that went well: older, and in no set of failed ones.
+  const others = Array.from({ length: 30_000 }, (_, index) => [
+    Date.now() - 2 * HOUR_MS + index,
+    taskMember('face_detection', randomUUID()),
+  ]);
+  await client.zadd(KEYS.index(null), ...others.flat());
+  const { data: outcome } = await act<BulkOutcome>('/tasks/retry', { filter: { to } });
+  expect(outcome).toMatchObject({ count: 3, more: false });
+  await client.del(KEYS.index(null));
+});
+
+test('those behind a thousand that cannot be queued again are reached', async () => {
+  const sealed = openQueues(client, createKeyring([{ id: 'lost', secret: new Uint8Array(32).fill(1) }]));
+  await failed(1001, 1, sealed);
+  await failed(2, 1, queues, 1001);
+  const { data: outcome } = await act<BulkOutcome>('/tasks/retry', { filter: {} });
+  expect(outcome).toMatchObject({ count: 2, unreadable: 1001 });
+  await Promise.all([sealed.face.close(), sealed.object.close()]);
 });
 
 test('a long selection is told by its number, and its first ids', async () => {
