@@ -64,7 +64,8 @@ export function createPulse({ redis, queue, lease, statistics, describe, lanes, 
     flushed.catch(() => undefined);
     const [holds] = await Promise.all([lease.renew(), beat(redis, describe(laneUse))]);
     heardAt = performance.now();
-    if (!holds) log.warn('another worker has taken this name during an outage; this one goes on under it');
+    if (!holds && mayTell('name'))
+      log.warn('another worker has taken this name during an outage; this one goes on under it');
     if (beats % EVENTS_EVERY_BEATS === 0) await keepEventsShort(redis, queue);
     if (beats % USAGE_EVERY_BEATS === 0) laneUse = (await lanes()?.usage()) ?? [];
     beats++;
