@@ -27,13 +27,16 @@ function ruleFor(prefix: string, days: number): LifecycleRule & { ID: string } {
   };
 }
 
+function has({ Rules: rules = [] }: Present, wanted: LifecycleRule): boolean {
+  return rules.some((rule) => rule.ID === wanted.ID && isSame(rule, wanted));
+}
+
+/** Some stores leave out what is said of uploads in parts. */
 function isSame(rule: LifecycleRule, wanted: LifecycleRule): boolean {
   return (
     rule.Status === wanted.Status &&
     rule.Filter?.Prefix === wanted.Filter?.Prefix &&
-    rule.Expiration?.Days === wanted.Expiration?.Days &&
-    rule.AbortIncompleteMultipartUpload?.DaysAfterInitiation ===
-      wanted.AbortIncompleteMultipartUpload?.DaysAfterInitiation
+    rule.Expiration?.Days === wanted.Expiration?.Days
   );
 }
 
@@ -87,7 +90,9 @@ export async function keepExpiryRule(
   const rule = ruleFor(prefix, days);
   const present = await read(client, bucket, signal);
   const { Rules: rules = [] } = present;
-  if (rules.some((other) => other.ID === rule.ID && isSame(other, rule))) return { days, isNew: false };
+  if (has(present, rule)) return { days, isNew: false };
   await replace(client, bucket, present, [...rules.filter(({ ID }) => ID !== rule.ID), rule], signal);
+  // Rules can only be written all at once: another service may have done so in the same moment.
+  if (!has(await read(client, bucket, signal), rule)) throw new Error('somebody else has written the rules just now');
   return { days, isNew: true };
 }
