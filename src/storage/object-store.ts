@@ -34,7 +34,7 @@ export type ObjectStore = {
   sweepParts(olderThanSeconds: number): Promise<number>;
   /**
    * Sees to it that the store itself removes objects, some days after so many seconds: a second line for when nobody here
-   * does. Undefined where the store cannot.
+   * does. Undefined for a folder, which has no such rules.
    */
   expireAfter(seconds: number): Promise<ExpiryRule | undefined>;
   /** Ends its connections. */

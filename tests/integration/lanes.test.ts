@@ -8,7 +8,6 @@ import { pino } from 'pino';
 import sharp from 'sharp';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { LaneLostError, TransientError } from '../../src/errors.ts';
-import { BATCH } from '../../src/lanes/batch-class.ts';
 import { createLanes, type Lanes } from '../../src/lanes/lanes.ts';
 import type { LaneTask, PictureTask } from '../../src/lanes/protocol.ts';
 import { ownChild } from '../support/child.ts';
@@ -94,7 +93,7 @@ describe.skipIf(!requireShared())('detection processes', () => {
     const pids = await pidsOf(lanes);
     expect(new Set(pids).size).toBe(2);
     for (const pid of pids) expect(readFileSync(`/proc/${pid}/cmdline`, 'utf8')).toContain('lane');
-    if (BATCH.length > 0) for (const pid of pids) expect(policyOf(pid)).toBe(SCHED_BATCH);
+    for (const pid of pids) expect(policyOf(pid)).toBe(SCHED_BATCH);
     expect(await labels(lanes)).toContain('dog');
     expect(await pidsOf(lanes)).toEqual(pids);
   });
