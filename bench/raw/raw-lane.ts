@@ -6,6 +6,7 @@ import sharp from 'sharp';
 import type { DetectOptions, Detector, Size } from '../../src/detect/detector.ts';
 import { ort } from '../../src/detect/onnx-runtime.ts';
 import { createDetector } from '../../src/detect/registry.ts';
+import { freeBuffer } from '../../src/free-buffer.ts';
 import { decodeImage } from '../../src/media/decode-image.ts';
 import type { RawOrder, RawOutcome, RawWork } from './messages.ts';
 
@@ -54,7 +55,9 @@ async function load({ model, pictures }: Extract<RawOrder, { load: unknown }>['l
     works: {
       detect: async (path) => {
         const decoded = await decodeImage(path, 'image/jpeg', frame, { pixels: PIXEL_LIMIT });
-        return detector.detect(decoded, options);
+        const outcome = await detector.detect(decoded, options);
+        freeBuffer(decoded.data);
+        return outcome;
       },
       sharp: (path) =>
         sharp(path).autoOrient().resize(frame.width, frame.height, { fit: 'fill', kernel: 'linear' }).raw().toBuffer(),

@@ -1,4 +1,5 @@
 import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { freeBuffer } from '../free-buffer.ts';
 import type { DetectorSettings, Frame, Provider, Size } from './detector.ts';
 import { fillPadding, fillPicture, type Offset, offsetOf, type Preprocessing, valueTable } from './letterbox.ts';
 import { ort } from './onnx-runtime.ts';
@@ -21,7 +22,7 @@ export type Network = {
   /** The input's declared size in pixels, null where it is free. */
   declared: { width: number | null; height: number | null };
   /**
-   * Puts a frame into an input of the given size and runs the model.
+   * Puts a frame into an input of the given size and runs the model. What it gives lasts until it is asked again.
    *
    * @param frame no larger than the input
    */
@@ -103,6 +104,7 @@ export async function openNetwork(
   let buffer: Float32Array | Uint16Array = image.half ? new Uint16Array(0) : new Float32Array(0);
   let tensor: Tensor | undefined;
   let geometry = '';
+  let last: Tensor[] = [];
 
   function fill(frame: Frame, input: Size, offset: Offset): Tensor {
     if (frame.width > input.width || frame.height > input.height) {
@@ -143,7 +145,9 @@ export async function openNetwork(
       const offset = offsetOf(frame, input, preprocessing.placement);
       const feed = fill(frame, input, offset);
       const filledAt = performance.now();
+      for (const { data } of last) freeBuffer(data as NodeJS.ArrayBufferView);
       const answer = await session.run({ [image.name]: feed });
+      last = Object.values(answer);
       const answeredAt = performance.now();
       const outputs = Object.fromEntries(session.outputNames.map((name) => [name, read(name, answer[name])]));
       return { outputs, offset, fillMs: filledAt - startedAt, inferenceMs: answeredAt - filledAt };

@@ -1,8 +1,9 @@
 /**
- * Node's options for a detection process. It keeps little in JavaScript (about 10 MB), but every picture leaves 1 to 2 MB
- * outside of it, which count as growth: by V8's own measure it would collect garbage at every eighth picture.
+ * Node's options for a detection process. What a picture takes outside of JavaScript is freed with it; inside, sharp
+ * leaves 14 KB for each, which V8 would let pile up to 8 MB. In this mode it collects them at 2 MB, at no cost that
+ * could be measured, and memory is flat after 200 tasks.
  */
-export const LANE_NODE_OPTIONS: readonly string[] = ['--max-semi-space-size=4', '--heap-growing-percent=250'];
+export const LANE_NODE_OPTIONS: readonly string[] = ['--optimize-for-size'];
 
 const MIB = 1024 * 1024;
 

@@ -6,6 +6,7 @@ import type { RunningProgress } from '../contract/running-progress.ts';
 import { LaneLostError, TransientError } from '../errors.ts';
 import type { Logger } from '../log.ts';
 import { LEASH } from '../media/leash.ts';
+import type { ReadyModel } from '../models/catalog.ts';
 import { BATCH } from './batch-class.ts';
 import { compiledCodeEnvironment } from './compiled-code.ts';
 import { LANE_ENVIRONMENT, LANE_NODE_OPTIONS } from './lane-memory.ts';
@@ -84,10 +85,12 @@ type Work = {
 /**
  * Starts a detection process.
  *
+ * @param findModels those of the settings' `warm` that are there; it looks for the others itself
  * @param onFfmpeg takes the CPU seconds that ffmpeg and ffprobe took for a task
  */
 export function startLaneProcess(
   settings: LaneSettings,
+  findModels: () => Promise<ReadyModel[]>,
   log: Logger,
   onFfmpeg: (seconds: number) => void,
 ): LaneProcess {
@@ -173,7 +176,9 @@ export function startLaneProcess(
     if (!stream) continue;
     createInterface({ input: stream }).on('line', (line) => laneLog.debug({ text: line }, 'a detection process says'));
   }
-  tell({ do: 'warm', settings });
+  void findModels()
+    .catch(() => [])
+    .then((models) => tell({ do: 'warm', settings, models }));
 
   return {
     pid: child.pid,

@@ -1,6 +1,8 @@
 /**
  * A detection process: loads its models once and then answers one task at a time. `session.run` blocks this thread,
  * which is why it is a process of its own: its parent stays free and can end it at any moment.
+ *
+ * What few tasks need is imported when the first one does: a start costs as much as twenty pictures.
  */
 import { flushCompileCache } from 'node:module';
 import { constants, setPriority } from 'node:os';
@@ -8,11 +10,10 @@ import process from 'node:process';
 import type { Detector } from '../detect/detector.ts';
 import { createDetector } from '../detect/registry.ts';
 import { AppError } from '../errors.ts';
-import { createCatalog, type ModelCatalog } from '../models/catalog.ts';
+import type { ModelCatalog, ReadyModel } from '../models/catalog.ts';
 import { endedChildrenCpuSeconds } from '../telemetry/child-cpu.ts';
 import { detectInPicture } from './picture.ts';
-import { type LaneAnswer, type LaneMessage, type LaneOrder, LaneSettings, type LaneTask } from './protocol.ts';
-import { detectInVideo } from './video.ts';
+import type { LaneAnswer, LaneMessage, LaneOrder, LaneSettings, LaneTask } from './protocol.ts';
 
 // A Ctrl-C or a stop of the whole group reaches this process, too; when it ends is its parent's to say.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);
@@ -28,7 +29,8 @@ try {
 const tell = (message: LaneMessage) => process.send?.(message);
 
 let settings: LaneSettings | undefined;
-let catalog: ModelCatalog | undefined;
+let given: readonly ReadyModel[] = [];
+let catalog: Promise<ModelCatalog> | undefined;
 const detectors = new Map<string, Promise<Detector>>();
 
 function laneSettings(): LaneSettings {
@@ -36,9 +38,17 @@ function laneSettings(): LaneSettings {
   return settings;
 }
 
+async function findModel(name: string): Promise<ReadyModel | undefined> {
+  const { modelsDir, shippedManifest } = laneSettings();
+  const known = given.find((model) => model.name === name);
+  if (known !== undefined) return known;
+  catalog ??= import('../models/catalog.ts').then(({ createCatalog }) => createCatalog(modelsDir, shippedManifest));
+  return (await catalog).find(name);
+}
+
 async function load(name: string): Promise<Detector> {
   const { executionProviders, haarLongestSide } = laneSettings();
-  const model = await catalog?.find(name);
+  const model = await findModel(name);
   if (model === undefined) {
     throw new AppError(
       'MODEL_UNAVAILABLE',
@@ -68,9 +78,9 @@ async function warmUp(name: string): Promise<void> {
 }
 
 /** Loads the models and runs each once. One that is missing is no reason to refuse tasks for another. */
-async function warm(given: LaneSettings): Promise<string[]> {
-  settings = LaneSettings.parse(given);
-  catalog = createCatalog(settings.modelsDir, settings.shippedManifest);
+async function warm(told: Extract<LaneOrder, { do: 'warm' }>): Promise<string[]> {
+  settings = told.settings;
+  given = told.models;
   const problems: string[] = [];
   for (const name of settings.warm) {
     try {
@@ -87,6 +97,7 @@ async function detect(task: LaneTask): Promise<LaneAnswer> {
   const { imagePixels: pixels, renderThreads } = laneSettings();
   const detector = await detectorFor(task.options.model);
   if (task.media === 'image') return detectInPicture(task, detector, { pixels });
+  const { detectInVideo } = await import('./video.ts');
   return detectInVideo(task, detector, { pixels, renderThreads }, (progress) => tell({ is: 'progress', progress }));
 }
 
@@ -115,7 +126,7 @@ async function answer(task: LaneTask): Promise<LaneAnswer> {
 
 async function obey(order: LaneOrder): Promise<void> {
   if (order.do === 'warm') {
-    const problems = await warm(order.settings);
+    const problems = await warm(order);
     // What was compiled is kept for the next process now: this one may be killed at any time.
     flushCompileCache();
     tell({ is: 'ready', problems });

@@ -1,5 +1,6 @@
 import pidusage from 'pidusage';
 import type { Logger } from '../log.ts';
+import { createCatalog } from '../models/catalog.ts';
 import { type OnProgress, startLaneProcess } from './lane-process.ts';
 import { createLaneSlot, type LaneSlot } from './lane-slot.ts';
 import type { LaneAnswer, LaneSettings, LaneTask } from './protocol.ts';
@@ -45,8 +46,10 @@ export function createLanes(count: number, settings: LaneSettings, maxTasks: num
   const onFfmpeg = (seconds: number) => {
     ffmpegSeconds += seconds;
   };
+  const catalog = createCatalog(settings.modelsDir, settings.shippedManifest);
+  const findModels = async () => (await catalog.ready()).filter(({ name }) => settings.warm.includes(name));
   const open = (firstShare = maxTasks) =>
-    createLaneSlot(() => startLaneProcess(settings, log, onFfmpeg), maxTasks, firstShare, log);
+    createLaneSlot(() => startLaneProcess(settings, findModels, log, onFfmpeg), maxTasks, firstShare, log);
   const slots = Array.from({ length: count }, (_, index) => open(Math.ceil(maxTasks * (1 - index / count))));
   const leaving = new Set<LaneSlot>();
   const idle = [...slots];

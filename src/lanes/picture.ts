@@ -1,6 +1,5 @@
 import type { Detector } from '../detect/detector.ts';
-import { annotateImage } from '../media/annotate.ts';
-import { boxesToDraw } from '../media/boxes-to-draw.ts';
+import { freeBuffer } from '../free-buffer.ts';
 import { decodeImage } from '../media/decode-image.ts';
 import { detectOptions } from './detect-options.ts';
 import { toFindings } from './findings.ts';
@@ -28,9 +27,12 @@ export async function detectInPicture(
   const frame = await decodeImage(task.path, task.mime, detector.frameSize(task, options), limits);
   const decode = milliseconds(decodeStart);
   const { detections, inferenceMs, postprocessMs } = await detector.detect(frame, options);
+  freeBuffer(frame.data);
   const findings = toFindings(task.kind, detections, frame, task);
   const annotateStart = performance.now();
   if (task.annotateInto !== null) {
+    const { annotateImage } = await import('../media/annotate.ts');
+    const { boxesToDraw } = await import('../media/boxes-to-draw.ts');
     await annotateImage(
       { source: task.path, mime: task.mime, boxes: boxesToDraw(findings) },
       task.annotateInto,

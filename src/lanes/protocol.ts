@@ -4,22 +4,22 @@ import { TaskOptions } from '../contract/options.ts';
 import { DetectedObject, Face, FrameWithFaces, FrameWithObjects } from '../contract/results.ts';
 import { RunningProgress } from '../contract/running-progress.ts';
 import { ERROR_CODES } from '../errors.ts';
+import type { ReadyModel } from '../models/catalog.ts';
 
 /** What a detection process is told once, before any task. */
-export const LaneSettings = z.object({
-  modelsDir: z.string(),
-  shippedManifest: z.string(),
+export type LaneSettings = {
+  modelsDir: string;
+  shippedManifest: string;
   /** Models to load and warm before the first task. */
-  warm: z.array(z.string()),
-  executionProviders: z.array(z.enum(['cpu', 'cuda'])),
-  haarLongestSide: z.int(),
-  imagePixels: z.int(),
+  warm: string[];
+  executionProviders: ('cpu' | 'cuda')[];
+  haarLongestSide: number;
+  imagePixels: number;
   /** Threads that may encode a video. */
-  renderThreads: z.int(),
+  renderThreads: number;
   /** Folder in which compiled code may be kept. */
-  compiledCode: z.string().optional(),
-});
-export type LaneSettings = z.infer<typeof LaneSettings>;
+  compiledCode?: string | undefined;
+};
 
 /** One attempt at one picture. Paths are local; nothing of HTTP or queues gets in here. */
 export const PictureTask = z.object({
@@ -100,8 +100,11 @@ export const LaneAnswer = z.discriminatedUnion('ok', [
 ]);
 export type LaneAnswer = z.infer<typeof LaneAnswer>;
 
-/** What a worker says to a detection process: its settings first and once, then one task at a time. */
-export type LaneOrder = { do: 'warm'; settings: LaneSettings } | { do: 'task'; task: LaneTask };
+/**
+ * What a worker says to a detection process: its settings first and once, with those of the models to warm that are
+ * there, then one task at a time. A process takes its worker's word: checking it would be half of what starting costs.
+ */
+export type LaneOrder = { do: 'warm'; settings: LaneSettings; models: ReadyModel[] } | { do: 'task'; task: LaneTask };
 
 /** What a detection process says to its worker. */
 export const LaneMessage = z.discriminatedUnion('is', [

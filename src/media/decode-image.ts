@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import type { Frame, FrameSize, Size } from '../detect/detector.ts';
-import { readBmpPixels } from './ffmpeg.ts';
+import { freeBuffer } from '../free-buffer.ts';
 import { DEFAULT_TIMEOUT_MS, explainReadError, type ImageLimits, timeoutSeconds, unreadable } from './media-errors.ts';
 import { sharp } from './sharp.ts';
 
@@ -29,6 +29,7 @@ export async function decodeImage(path: string, mime: string, size: FrameSize, l
 
 /** The whole of a BMP picture at `size`, for sharp, which cannot read BMP. */
 export async function decodeBmp(path: string, size: Size, limits: ImageLimits): Promise<Frame> {
+  const { readBmpPixels } = await import('./ffmpeg.ts');
   const data = await readBmpPixels(path, size, {
     pixels: limits.pixels,
     timeoutMs: limits.timeoutMs ?? DEFAULT_TIMEOUT_MS,
@@ -46,7 +47,8 @@ const sourceOf = (path: string): string | Buffer =>
   statSync(path).size <= READ_WHOLE_BYTES ? readFileSync(path) : path;
 
 async function decodeWithSharp(path: string, size: FrameSize, limits: ImageLimits): Promise<Frame> {
-  const { data, info } = await sharp(sourceOf(path), {
+  const source = sourceOf(path);
+  const { data, info } = await sharp(source, {
     failOn: 'error',
     limitInputPixels: limits.pixels,
     autoOrient: true,
@@ -58,6 +60,7 @@ async function decodeWithSharp(path: string, size: FrameSize, limits: ImageLimit
     .timeout({ seconds: timeoutSeconds(limits) })
     .raw()
     .toBuffer({ resolveWithObject: true });
+  if (typeof source !== 'string') freeBuffer(source);
   if (info.channels !== 3) throw new Error(`expected 3 channels, got ${info.channels}`);
   return { data, width: info.width, height: info.height };
 }
