@@ -2,7 +2,7 @@
  * A detection process: loads its models once and then answers one task at a time. `session.run` blocks this thread,
  * which is why it is a process of its own: its parent stays free and can end it at any moment.
  *
- * What few tasks need is imported when the first one does: a start costs as much as twenty pictures.
+ * What few tasks need is imported when the first one does: a start costs as much as fifteen pictures.
  */
 import { flushCompileCache } from 'node:module';
 import { constants, setPriority } from 'node:os';
