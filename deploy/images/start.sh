@@ -9,4 +9,6 @@ for file in "$cgroups/memory.max" "$cgroups/memory/memory.limit_in_bytes"; do
     exit 78
   fi
 done
-exec node --max-semi-space-size=4 --heap-growing-percent=60 src/main.ts "$@"
+# As in package.json: garbage is collected before a quarter more has piled up, so that memory is flat after 200 tasks rather
+# than after 2,000.
+exec node --max-semi-space-size=4 --heap-growing-percent=25 src/main.ts "$@"

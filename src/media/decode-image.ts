@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import type { Frame, FrameSize, Size } from '../detect/detector.ts';
 import { freeBuffer } from '../free-buffer.ts';
 import { DEFAULT_TIMEOUT_MS, explainReadError, type ImageLimits, timeoutSeconds, unreadable } from './media-errors.ts';
-import { sharp } from './sharp.ts';
+import { sharp, useOnce } from './sharp.ts';
 
 /** What shows through transparent pixels: web pages and print are white, so that is what a person sees. */
 export const BACKGROUND = '#ffffff';
@@ -48,7 +48,7 @@ const sourceOf = (path: string): string | Buffer =>
 
 async function decodeWithSharp(path: string, size: FrameSize, limits: ImageLimits): Promise<Frame> {
   const source = sourceOf(path);
-  const { data, info } = await sharp(source, {
+  const picture = sharp(source, {
     failOn: 'error',
     limitInputPixels: limits.pixels,
     autoOrient: true,
@@ -58,8 +58,8 @@ async function decodeWithSharp(path: string, size: FrameSize, limits: ImageLimit
     .resize(size.width, size.height, { fit: 'fill', kernel: size.kernel ?? 'linear' })
     .toColourspace('srgb')
     .timeout({ seconds: timeoutSeconds(limits) })
-    .raw()
-    .toBuffer({ resolveWithObject: true });
+    .raw();
+  const { data, info } = await useOnce(picture, () => picture.toBuffer({ resolveWithObject: true }));
   if (typeof source !== 'string') freeBuffer(source);
   if (info.channels !== 3) throw new Error(`expected 3 channels, got ${info.channels}`);
   return { data, width: info.width, height: info.height };

@@ -6,7 +6,7 @@ import { imageMimeOf } from './image-signature.ts';
 import { readJpegSize } from './jpeg-header.ts';
 import { explainReadError, type ImageLimits, tooManyPixels, unreadable } from './media-errors.ts';
 import { type ImageMime, imageExtension } from './media-types.ts';
-import { sharp } from './sharp.ts';
+import { sharp, useOnce } from './sharp.ts';
 
 /** Type and size of a picture; width and height in pixels as a person sees it, the first page of animated files. */
 export type ImageHeader = { mime: ImageMime; extension: string; width: number; height: number };
@@ -64,8 +64,10 @@ function sizeFromBytes(head: Uint8Array, mime: ImageMime): Size | undefined {
   return mime === 'image/jpeg' ? readJpegSize(head) : undefined;
 }
 
-const readHeader = (source: string | Uint8Array): Promise<Metadata> =>
-  sharp(source, { limitInputPixels: false }).metadata();
+function readHeader(source: string | Uint8Array): Promise<Metadata> {
+  const picture = sharp(source, { limitInputPixels: false });
+  return useOnce(picture, () => picture.metadata());
+}
 
 /**
  * libvips opens a file once for each format that it tries; bytes at hand cost it nothing. Of a JPEG the first ones will

@@ -6,6 +6,7 @@ import type { TaskOptions } from '../contract/options.ts';
 import type { TaskResult } from '../contract/results.ts';
 import { isFinished, type StoredFile } from '../contract/task.ts';
 import { AppError } from '../errors.ts';
+import { freeBuffer } from '../free-buffer.ts';
 import type { Logger } from '../log.ts';
 import type { ModelCatalog } from '../models/catalog.ts';
 import type { Submission, TaskService } from '../queue/task-service.ts';
@@ -76,6 +77,7 @@ export function addDetectRoutes(router: Router, dependencies: DetectDependencies
     gone: AbortSignal,
   ): Promise<{ file: StoredFile; annotated: string | null }> {
     const header = await probeUpload(media, upload, { pixels: config.limits.imagePixels }, gone);
+    freeBuffer(upload.head);
     const name = originalName(base, header.extension);
     await storage.commit(upload.path, name, gone).catch((error: unknown) => {
       // An answer that never came may have been a yes.

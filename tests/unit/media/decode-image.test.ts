@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { getHeapSpaceStatistics } from 'node:v8';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { AppError, TransientError } from '../../../src/errors.ts';
@@ -280,4 +281,23 @@ test('a picture that is enlarged by repeating its pixels has no others', async (
   const { data } = await decodeImage(path, 'image/png', { width: 4, height: 2, kernel: 'nearest' }, limits);
   const row = [10, 10, 250, 250].flatMap((value) => [value, value, value]);
   expect([...data]).toEqual([...row, ...row]);
+});
+
+test('a picture leaves next to nothing that only a full collection frees', async () => {
+  const path = join(folder, 'small.jpg');
+  await sharp({ create: { width: 64, height: 48, channels: 3, background: '#369' } }).toFile(path);
+  const oldBytes = () =>
+    getHeapSpaceStatistics().find(({ space_name }) => space_name === 'old_space')?.space_used_size ?? 0;
+  const decode = async (times: number) => {
+    for (let time = 0; time < times; time++) await decodeImage(path, 'image/jpeg', { width: 64, height: 48 }, limits);
+  };
+  await decode(300);
+  let [left, last] = [0, oldBytes()];
+  for (let round = 0; round < 40; round++) {
+    await decode(20);
+    const now = oldBytes();
+    left += Math.max(0, now - last);
+    last = now;
+  }
+  expect(left / 800).toBeLessThan(1500);
 });
