@@ -105,19 +105,33 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
     if (!held && running.get(taskId)?.token === token) running.stop(taskId, 'lock-lost');
   }
 
-  async function attempt(job: Job, taskId: string, current: RunningTask): Promise<TaskResult> {
+  /**
+   * Lets Redis take note of an attempt. Returns how long the task had waited for it, in ms.
+   *
+   * @throws what forbids it
+   */
+  async function admit(job: Job, taskId: string, current: RunningTask): Promise<number> {
     const { abort, startedAt } = current;
-    const data = JobData.safeParse(job.data).data;
-    if (data === undefined) throw whyUnreadable(job.data) ?? new AppError('INTERNAL', OTHER_VERSION_SENTENCE);
     const { revoked, losses, queuedAt } = await attempts.begin(taskId, startedAt, abort.signal);
     current.begun = true;
     const waitMs = Math.max(0, startedAt - waitsSince(job.timestamp, queuedAt));
     waits.set(job, waitMs);
     if (revoked) throw new Stopped('revoked');
     if (losses > MAX_LOSSES) throw workerLost();
+    return waitMs;
+  }
+
+  async function attempt(job: Job, taskId: string, current: RunningTask): Promise<TaskResult> {
+    const { abort } = current;
+    const data = JobData.safeParse(job.data).data;
+    if (data === undefined) throw whyUnreadable(job.data) ?? new AppError('INTERNAL', OTHER_VERSION_SENTENCE);
+    const admitted = admit(job, taskId, current);
+    // Nothing can have died under a task before its first attempt: it is begun while Redis takes note.
+    if (job.attemptsStarted > 1 || tracing !== undefined) await admitted;
+    admitted.catch((error: unknown) => abort.abort(error));
     const limit = setTimeout(() => running.stop(taskId, 'timeout'), timeLimits[data.media] * 1000);
     const run = () =>
-      runTask(taskId, data, waitMs, { lanes, storage }, abort.signal, (progress) => {
+      runTask(taskId, data, admitted, { lanes, storage }, abort.signal, (progress) => {
         // Goes into the heartbeat, where nothing is sealed.
         if (options.keyring.current === undefined) current.percent = progress.percent;
         job.updateProgress(progress).catch(() => undefined);
@@ -132,11 +146,13 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
         'recognize.kind': kind,
         'recognize.media': media,
         'recognize.model': asked.model,
-        'recognize.wait_ms': waitMs,
+        'recognize.wait_ms': await admitted,
       };
       return await tracing.span(`detect ${kind} ${media}`, attributes, run, stagesOf);
     } finally {
       clearTimeout(limit);
+      // Whether the attempt counts decides how the task goes on.
+      await admitted.catch(() => undefined);
     }
   }
 

@@ -64,13 +64,13 @@ function succeeded(answer: LaneAnswer): LaneAnswer & { ok: true } {
 /**
  * One attempt at one task: storage, lane, result. Used by the queue's consumer and by the sync mode.
  *
- * @param waitMs how long the task had waited before this attempt
+ * @param waited how long the task had waited before this attempt, in ms; nothing is kept before it is known
  * @throws AppError for what no further attempt mends, TransientError for the rest, the signal's reason when aborted
  */
 export async function runTask(
   taskId: string,
   data: JobData,
-  waitMs: number,
+  waited: number | Promise<number>,
   { lanes, storage }: { lanes: Lanes; storage: Storage },
   signal: AbortSignal,
   onProgress?: OnProgress,
@@ -84,12 +84,10 @@ export async function runTask(
   const { task, outputs } = plan(taskId, data, source.path, storage);
   try {
     const answer = succeeded(await lanes.run(task, signal, onProgress));
+    const waitMs = await waited;
     for (const { temporary, name } of outputs) await storage.commit(temporary, name, signal);
-    const timings = {
-      wait: roundedMs(waitMs),
-      ...answer.timings,
-      total: roundedMs(waitMs + performance.now() - start),
-    };
+    const total = roundedMs(waitMs + performance.now() - start);
+    const timings = { wait: roundedMs(waitMs), ...answer.timings, total };
     return resultOf(data, answer, timings);
   } catch (error) {
     // Only what is this attempt's own: where it has lost its lock, another one works on the task by now.

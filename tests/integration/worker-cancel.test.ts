@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { join, parse } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { REVOKED_REASON } from '../../src/queue/failure.ts';
 import { KEYS } from '../../src/queue/keys.ts';
 import { type Answer, call, ended, expectError, getTask, taskIn } from '../support/api.ts';
 import { objectTasks } from '../support/object-tasks.ts';
@@ -99,6 +100,21 @@ describe.skipIf(!requireShared())('cancelling a task', () => {
     // Past the moment at which it would have been tried again.
     await sleep(2500);
     expect(await getTask(web.url, taskId)).toMatchObject({ state: 'REVOKED', attempts: 1 });
+  });
+
+  it('ends one that the worker had already been given', async () => {
+    const client = web.redis.client();
+    const lane = await holdLane();
+    const running = await post();
+    await taskIn(web.url, running, ['PROCESSING']);
+    const taskId = await post();
+    // As the last step of a cancellation that comes too late to take the task out of the queue.
+    await client.set(KEYS.revoked(taskId), '{}', 'EX', 60);
+    lane.release();
+    const end = () => client.hmget(KEYS.job('object_detection', taskId), 'failedReason', 'returnvalue');
+    await waitFor('the attempt to have ended', async () => (await end()).some((value) => value !== null));
+    expect(await end()).toEqual([REVOKED_REASON, null]);
+    expect((await ended(web.url, await post())).state).toBe('SUCCESS');
   });
 
   it('answers the same when repeated, and refuses what has ended or never was', async () => {
