@@ -128,8 +128,12 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
     const admitted = admit(job, taskId, current);
     // Nothing can have died under a task before its first attempt: it is begun while Redis takes note.
     if (job.attemptsStarted > 1 || tracing !== undefined) await admitted;
-    admitted.catch((error: unknown) => abort.abort(error));
-    const limit = setTimeout(() => running.stop(taskId, 'timeout'), timeLimits[data.media] * 1000);
+    // Time that Redis takes, however long it is away, is not the task's.
+    let limit: NodeJS.Timeout | undefined;
+    const startLimit = () => {
+      limit = setTimeout(() => running.stop(taskId, 'timeout'), timeLimits[data.media] * 1000);
+    };
+    admitted.then(startLimit, (error: unknown) => abort.abort(error));
     const run = () =>
       runTask(taskId, data, admitted, { lanes, storage }, abort.signal, (progress) => {
         // Goes into the heartbeat, where nothing is sealed.
@@ -150,9 +154,9 @@ export function createConsumer(redis: Redis, options: ConsumerOptions, log: Logg
       };
       return await tracing.span(`detect ${kind} ${media}`, attributes, run, stagesOf);
     } finally {
-      clearTimeout(limit);
       // Whether the attempt counts decides how the task goes on.
       await admitted.catch(() => undefined);
+      clearTimeout(limit);
     }
   }
 
